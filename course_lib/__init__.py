@@ -1,0 +1,1 @@
+"""Library under the lessons on large models in recommender systems."""
