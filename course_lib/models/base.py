@@ -96,18 +96,17 @@ class Recommender:
         return np.where(np.isneginf(np.take_along_axis(scores, best, axis=1)), -1, best)
 
     def similar_items(self, item: int, k: int = 10) -> np.ndarray:
-        """Indices of the k items whose vectors point most nearly the same way (cosine), best first, `item` left out.
+        """Indices of the k items most similar to `item`, best first, `item` left out.
 
-        Raises ModelError where the model has no item vectors.
+        Similar: by the model's own similarity where it learns one, else by the cosine of its item vectors. Raises
+        ModelError where the model has neither.
         """
         item = int(_indices(item, self.n_items, "item")[0])
         if not 1 <= k < self.n_items:
             raise ValueError(f"k must lie between 1 and the number of other items ({self.n_items - 1}), not {k}")
-        vectors = np.asarray(self._item_vectors(), dtype=np.float64)
-        norms = np.linalg.norm(vectors, axis=1)
-        cosine = vectors @ vectors[item] / np.maximum(norms * norms[item], 1e-12)
-        cosine[item] = -np.inf
-        return np.argsort(-cosine, kind="stable")[:k]
+        near = self._similarities(item)
+        near[item] = -np.inf
+        return np.argsort(-near, kind="stable")[:k]
 
     def save(self, folder) -> Path:
         """Write `model.safetensors` and `config.json` to `folder`: complete or not at all, and never a pickle."""
@@ -169,6 +168,12 @@ class Recommender:
         """(n,) users and (n,) items → (n,); each distinct user is scored once."""
         distinct, row = np.unique(users, return_inverse=True)
         return np.asarray(self._scores(distinct))[row, items]
+
+    def _similarities(self, item: int) -> np.ndarray:
+        """One item with every item → (n_items,), an array of its own."""
+        vectors = np.asarray(self._item_vectors(), dtype=np.float64)
+        norms = np.linalg.norm(vectors, axis=1)
+        return vectors @ vectors[item] / np.maximum(norms * norms[item], 1e-12)
 
     def _item_vectors(self) -> np.ndarray:
         """(n_items, d), for `similar_items`."""

@@ -14,7 +14,7 @@ def item_features(ratings) -> tuple[np.ndarray, list[str]]:
     → (n_items, f) float64 of 0 and 1, and the f names ("genre=Drama", "decade=1990"). An unknown year sets no decade.
     `ratings` is a Ratings, or its table of items (columns `genres`, `year`).
     """
-    items = getattr(ratings, "items", ratings)
+    items = ratings if isinstance(ratings, pd.DataFrame) else getattr(ratings, "items", None)
     if not isinstance(items, pd.DataFrame) or not {"genres", "year"} <= set(items.columns):
         raise ValueError("item_features needs a Ratings, or its table of items with the columns genres and year")
     genres = [set(g) if isinstance(g, list | tuple | np.ndarray) else set() for g in items.genres]
@@ -31,7 +31,7 @@ def user_features(ratings) -> tuple[np.ndarray, list[str]]:
     → (n_users, f) float64 of 0 and 1, and the f names ("age=25-34", "gender=F", "occupation=artist"). What is unknown is
     0 everywhere. `ratings` is a Ratings, or its table of users (columns `age`, `gender`, `occupation`).
     """
-    users = getattr(ratings, "users", ratings)
+    users = ratings if isinstance(ratings, pd.DataFrame) else getattr(ratings, "users", None)
     if not isinstance(users, pd.DataFrame) or not {"age", "gender", "occupation"} <= set(users.columns):
         raise ValueError("user_features needs a Ratings, or its table of users with the columns age, gender, occupation")
     labels = [f"{low}-{high - 1}" for low, high in zip(AGE_BUCKETS, AGE_BUCKETS[1:], strict=False)]
