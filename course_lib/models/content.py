@@ -27,7 +27,7 @@ class ContentBased(Recommender):
 
     fitted = ("vectors_", "profiles_", "mean_", "user_bias_", "item_bias_")
 
-    def __init__(self, items, *, parts=PARTS, centred: bool = True, feedback: str = "implicit", neutral=2.0, reg=5.0):
+    def __init__(self, items, *, parts=PARTS, centred: bool = True, feedback: str = "implicit", neutral=2.0, reg=20.0):
         if feedback not in ("explicit", "implicit"):
             raise ValueError(f'feedback must be "explicit" (predict stars) or "implicit" (rank), not {feedback!r}')
         if not parts or not set(parts) <= set(PARTS):
