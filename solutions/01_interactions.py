@@ -447,7 +447,6 @@ print(f"{tied_users.mean():.1%} of the users have more than one rating in their 
 def last_rows(user, timestamp, rng):
     """Position of each user's newest row, ties drawn with `rng`.  (rows,), (rows,) → (users,), users ascending."""
     ### BEGIN SOLUTION
-    user, timestamp = np.asarray(user), np.asarray(timestamp)
     rows = []
     for u in np.unique(user):
         mine = np.flatnonzero(user == u)
@@ -585,7 +584,7 @@ def group_means(train, test, keys):
 
 # %% nbgrader={"schema_version": 3, "grade_id": "01-4-check", "points": 4, "solution": false, "grade": true, "locked": true, "task": false}
 with check("1.4", points=4):
-    past = pd.DataFrame({"user": [0, 0, 1, 1], "kind": ["a", "a", "a", "b"], "rating": [5.0, 4.0, 1.0, 2.0]})
+    past = pd.DataFrame({"user": [0, 0, 1, 1], "kind": ["a", "a", "a", "b"], "rating": [5.0, 4.0, 1.0, 4.0]})
     future = pd.DataFrame({"user": [1, 0, 2], "kind": ["b", "a", "a"], "rating": [5.0, 1.0, 1.0]}, index=[7, 3, 5])
     guess = np.asarray(group_means(past, future, ["user", "kind"]), dtype=float)
     assert guess.shape == (3,), "one prediction for each of the three test rows"
@@ -593,11 +592,11 @@ with check("1.4", points=4):
     other = np.asarray(group_means(past, future.assign(rating=3.0), ["user", "kind"]), dtype=float)
     assert np.allclose(guess, other), "the predictions change with the test ratings: that is the leak"
     assert guess[2] != 0, "an unseen group is not a group that gives zero stars: use the mean of all train ratings"
-    assert not np.allclose(guess[:2], [4.5, 2.0]), "the order of the test rows was lost"
-    assert np.allclose(guess[:2], [2.0, 4.5]), "train says 2.0 for (1, b), and (5 + 4) / 2 for (0, a)"
-    assert np.isclose(guess[2], 3.0), "for the unseen group: the mean of the four train ratings, 3.0"
+    assert not np.allclose(guess[:2], [4.5, 4.0]), "the order of the test rows was lost"
+    assert np.allclose(guess[:2], [4.0, 4.5]), "train says 4.0 for (1, b), and (5 + 4) / 2 for (0, a)"
+    assert np.isclose(guess[2], 3.5), "for the unseen group: the mean of the four train ratings, 3.5"
     alone = np.asarray(group_means(past, future, ["kind"]), dtype=float)
-    assert np.allclose(alone, [2.0, 10 / 3, 10 / 3]), "with keys=['kind'] only the kind decides: a has 5, 4 and 1 in train"
+    assert np.allclose(alone, [4.0, 10 / 3, 10 / 3]), "with keys=['kind'] only the kind decides: a has 5, 4 and 1 in train"
     assert list(past) == ["user", "kind", "rating"] and list(future.index) == [7, 3, 5], (
         "leave the two frames as you found them"
     )
