@@ -35,9 +35,9 @@ from course_lib.models import EASE
 from course_lib.splitting import Split
 
 # %% [markdown]
-# The next cell is the whole environment check. It asks for the course's settings, and reads the real data: MovieLens-100K, films
-# that strangers rated between 1997 and 1998. The first time it fetches the file, once; after that no lesson needs a network.
-# If something is missing, the error says what to do; `course doctor` in a terminal says more.
+# The next cell is the whole environment check. It asks for the course's settings, and reads the real data: MovieLens-100K,
+# films that strangers rated between 1997 and 1998. The first time it fetches the file, once; after that no lesson needs a
+# network. If something is missing, the error says what to do; `course doctor` in a terminal says more.
 
 # %% tags=["nbval-ignore-output"]
 ratings = load_movielens()
@@ -216,8 +216,8 @@ print(f"films on both lists: {len(shared)} of 6")
 # %% [markdown]
 # ## The map of the course
 #
-# The course follows one article, "Large models for recommender systems: course learning" (推荐系统中的大模型课程学习应用). It
-# contains a chart of the ideas and how they hang together. Here it is in our drawing: every box carries the number of its lesson.
+# The course follows one article, "Large models for recommender systems: course learning" (推荐系统中的大模型课程学习应用). It contains a
+# chart of the ideas and how they hang together. Here it is in our drawing: every box carries the number of its lesson.
 #
 # ```mermaid
 # flowchart TD
@@ -240,7 +240,7 @@ print(f"films on both lists: {len(shared)} of 6")
 # | Recommender system 推荐系统 | [0 · A first recommendation](00_start_here.ipynb) | Can I run this? |
 # | | [1 · The interactions](01_interactions.ipynb) | What do the data look like, and how can I fool myself with them? |
 # | | [2 · Evaluation](02_evaluation.ipynb) | When is one recommender better than another? |
-# | Two vectors, one product | [3 · Collaborative and content](03_collaborative_vs_content.ipynb) | Similar people or similar items? |
+# | Two vectors, one product | [3 · Collaborative, content](03_collaborative_vs_content.ipynb) | Similar people or items? |
 # | | [4 · The dot product](04_dot_product.ipynb) | Why does one dot product do so much? |
 # | Feature extraction 特征提取 | 5, to come | What does a title know about a film? |
 # | Large model 大模型, pretraining 预训练 | 6, to come | What happens inside BERT? |
@@ -371,7 +371,8 @@ with check("0.2", points=3):
     draw = np.random.default_rng()
     for _ in range(5):
         letters = draw.permutation(list("abcdefgh")).tolist()
-        program = f"{letters[0]} = 1\nfor {letters[1]} in range(3):\n    print({letters[0]}, {letters[1]}, {letters[2]}, {letters[3]})"
+        a, b, c, d = letters[:4]
+        program = f"{a} = 1\nfor {b} in range(3):\n    print({a}, {b}, {c}, {d})"
         assert list(undefined_names(program)) == sorted(letters[2:4]), f"only {letters[2:4]} are undefined in: {program!r}"
     ### END HIDDEN TESTS
 
@@ -404,8 +405,8 @@ def undefined_names(source):  # takes only assignments for "made": imports and a
 
 
 # %% [markdown]
-# Let us see how far the program gets. `first_error` runs it in a room of its own and brings back the first complaint, instead of
-# stopping the notebook. Then we repair what it complained of, and run again.
+# Let us see how far the program gets. `first_error` runs it in a room of its own and brings back the first complaint, instead
+# of stopping the notebook. Then we repair what it complained of, and run again.
 
 
 # %%
@@ -424,8 +425,8 @@ def first_error(source):
 print(first_error(PROGRAM))
 
 # %% [markdown]
-# Three dots are legal Python, an object named `Ellipsis`: the line that should load the data loads nothing, and the program only
-# falls over later, in a line that is innocent. Twelve invented rows of two numbers and a rating will do for a repair:
+# Three dots are legal Python, an object named `Ellipsis`: the line that should load the data loads nothing, and the program
+# only falls over later, in a line that is innocent. Twelve invented rows of two numbers and a rating will do for a repair:
 
 # %%
 ROWS = "[([float(i % 3), float(i % 4)], 1.0 + i % 5) for i in range(12)]"
@@ -514,8 +515,8 @@ batches = list(zip(known.split(16), torch.tensor(rows.rating.to_numpy(), dtype=t
 known.shape, len(batches)
 
 # %% [markdown]
-# The model is one linear layer. After ten passes it has learned what genres have to say, and we look at the losses of every batch
-# in each pass.
+# The model is one linear layer. After ten passes it has learned what genres have to say, and we look at the losses of every
+# batch in each pass.
 
 # %%
 model = nn.Sequential(nn.Linear(len(names), 1), nn.Flatten(0))
@@ -540,15 +541,16 @@ ax.set(xlabel="pass over the data", ylabel="squared error (stars²)", ylim=(0, 5
 ax.legend()
 plots.show(
     fig,
-    alt=f"Line chart of the squared error over ten passes. The mean falls from {mean[0]:.1f} to {mean[-1]:.1f} stars² and stays "
-    f"there; single batches spread from {low[-1]:.1f} to {high[-1]:.1f} in the last pass. The last batch rises from {last[0]:.1f} "
-    f"to {last[-1]:.1f} meanwhile.",
+    alt=f"Line chart of the squared error over ten passes. The mean falls from {mean[0]:.1f} to {mean[-1]:.1f} stars² "
+    f"and stays there; single batches spread from {low[-1]:.1f} to {high[-1]:.1f} in the last pass. The last batch rises "
+    f"from {last[0]:.1f} to {last[-1]:.1f} meanwhile.",
 )
 
 # %% [markdown]
-# The mean settles near 1.2 stars²; single batches of 16 lie anywhere in a band that is as wide as the mean is high. And look at the
-# dashed line: with the rows always in this order, the last batch gets *worse* while the model learns. Whoever prints it would stop a
-# training that works. A printed loss of 0.001, for ratings whose variance is above 1, is a reason to look for what went wrong.
+# The mean settles near 1.2 stars²; single batches of 16 lie anywhere in a band that is as wide as the mean is high. And look
+# at the dashed line: with the rows always in this order, the last batch gets *worse* while the model learns. Whoever prints
+# it would stop a training that works. A printed loss of 0.001, for ratings whose variance is above 1, is a reason to look for
+# what went wrong.
 
 # %%
 assert 1.0 < mean[-1] < 1.4 and high[-1] - low[-1] > 0.8, "a wide band around a mean far from zero"
@@ -559,8 +561,8 @@ assert last[-1] > last[0] and mean[-1] < mean[0], "the last batch rises while th
 # 10 min · difficulty 3 of 3 · 4 points
 #
 # Write `mean_loss(model, batches)`, the mean squared error **per row** over all batches, as a Python float. It must compute
-# without gradients, switch the model to evaluation mode (dropout off), and leave it in the mode in which it found it. Batches are pairs
-# `(x, y)` and may differ in size: errors 1, 1, 1 in one batch and 5 in another have a mean of 2, not 3.
+# without gradients, switch the model to evaluation mode (dropout off), and leave it in the mode in which it found it. Batches
+# are pairs `(x, y)` and may differ in size: errors 1, 1, 1 in one batch and 5 in another have a mean of 2, not 3.
 #
 # <details><summary>Hint 1</summary>
 #

@@ -10,8 +10,9 @@
 #
 # **Question.** What do the data look like, and how can I fool myself with them?
 #
-# **We will** turn raw rows into indices and tensors, look at the interaction matrix (sparse, long-tailed, of high dimension, cold at
-# its edges), split it in four ways, meet ties in time, and build a leak that makes a poor model look like a record; then repair it.
+# **We will** turn raw rows into indices and tensors, look at the interaction matrix (sparse, long-tailed, of high dimension,
+# cold at its edges), split it in four ways, meet ties in time, and build a leak that makes a poor model look like a record;
+# then repair it.
 #
 # **You need** lesson 0. CPU. **Time** 35 min reading, 45 min exercises.
 #
@@ -36,18 +37,19 @@ ratings.table[["user_id", "item_id", "rating", "timestamp"]].head(3)
 # %% [markdown]
 # ## From raw rows to tensors
 #
-# One row is one **interaction** (交互): user 196 gave film 242 three stars, at second 881,250,949 since 1970. That is all there is.
-# No text, no picture, no reason.
+# One row is one **interaction** (交互): user 196 gave film 242 three stars, at second 881,250,949 since 1970. That is all there
+# is. No text, no picture, no reason.
 #
-# Ids are labels, not numbers: another shop's look like `B00006HAXW`, and there are gaps. A model wants positions 0, 1, 2, … because
-# a position picks a row in a table of vectors. So every recommender starts with a dictionary from ids to **indices** (索引).
+# Ids are labels, not numbers: another shop's look like `B00006HAXW`, and there are gaps. A model wants positions 0, 1, 2, …
+# because a position picks a row in a table of vectors. So every recommender starts with a dictionary from ids to **indices**
+# (索引).
 
 # %% [markdown]
 # ### Exercise 1.1 · Ids to indices
 # 8 min · difficulty 1 of 3 · 2 points
 #
-# Write `to_indices(ids)`. It returns two things: a list (or array) with one index per id, and the vocabulary, the sorted list of
-# distinct ids, so that `vocabulary[index]` gives the id back. For `["b", "a", "b"]`: `[1, 0, 1]` and `["a", "b"]`.
+# Write `to_indices(ids)`. It returns two things: a list (or array) with one index per id, and the vocabulary, the sorted list
+# of distinct ids, so that `vocabulary[index]` gives the id back. For `["b", "a", "b"]`: `[1, 0, 1]` and `["a", "b"]`.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -120,8 +122,8 @@ def to_indices(ids):  # keeps repeats in the vocabulary
 
 
 # %% [markdown]
-# The library has done this for us: the columns `user` and `item` are indices. From there to tensors is one line per column. Note
-# the types: positions are whole numbers (`int64`), ratings are what a loss wants (`float32`).
+# The library has done this for us: the columns `user` and `item` are indices. From there to tensors is one line per column.
+# Note the types: positions are whole numbers (`int64`), ratings are what a loss wants (`float32`).
 
 # %%
 user = torch.tensor(ratings.table.user.to_numpy())
@@ -146,8 +148,8 @@ X = interaction_matrix(user.numpy(), item.numpy(), stars.numpy(), (ratings.n_use
 print(f"{X.shape[0]} × {X.shape[1]} = {X.shape[0] * X.shape[1]:,} cells, {X.nnz:,} ratings: {X.nnz / np.prod(X.shape):.1%}")
 
 # %% [markdown]
-# Six of a hundred; in a shop with millions of goods it is less than one of ten thousand. An empty cell is not a zero: it does not
-# say *dislikes*, it says *unknown*. Storing only what is there (csr, "compressed sparse rows", 压缩稀疏行) saves memory too:
+# Six of a hundred; in a shop with millions of goods it is less than one of ten thousand. An empty cell is not a zero: it does
+# not say *dislikes*, it says *unknown*. Storing only what is there (csr, "compressed sparse rows", 压缩稀疏行) saves memory too:
 
 # %%
 dense = X.shape[0] * X.shape[1] * 4
@@ -155,8 +157,8 @@ stored = X.data.nbytes + X.indices.nbytes + X.indptr.nbytes
 print(f"dense {dense / 1e6:.1f} MB, csr {stored / 1e6:.1f} MB")
 
 # %% [markdown]
-# A picture of it. We sort the busiest users to the top and the most rated films to the left, and show how full each block of cells
-# is, on a logarithmic scale.
+# A picture of it. We sort the busiest users to the top and the most rated films to the left, and show how full each block of
+# cells is, on a logarithmic scale.
 
 # %%
 filled = (X > 0).toarray()
@@ -168,23 +170,23 @@ fig.colorbar(image, label="log10 of the share of cells with a rating")
 ax.set(xlabel="films, most rated first", ylabel="users, busiest first")
 plots.show(
     fig,
-    alt=f"Heat map of the sorted interaction matrix. In the top left corner {blocks[0, 0]:.0%} of the cells hold a rating, in the "
-    f"bottom right corner none; {np.mean(blocks < 0.01):.0%} of all blocks are less than one per cent full.",
+    alt=f"Heat map of the sorted interaction matrix. In the top left corner {blocks[0, 0]:.0%} of the cells hold a rating, in "
+    f"the bottom right corner none; {np.mean(blocks < 0.01):.0%} of all blocks are less than one per cent full.",
 )
 
 # %% [markdown]
 # ## The long tail
 #
-# The picture's left edge is a handful of films. How strongly do the ratings pile up there? Sort the films by their number of ratings,
-# take the top tenth: what share of all ratings do they hold?
+# The picture's left edge is a handful of films. How strongly do the ratings pile up there? Sort the films by their number of
+# ratings, take the top tenth: what share of all ratings do they hold?
 
 # %% [markdown]
 # ### Exercise 1.2 · The share of the head
 # 8 min · difficulty 1 of 3 · 2 points
 #
 # Write `head_share(counts, share)`: the part of all ratings that belongs to the most rated `share` of the films. `counts` has
-# one number per film, in no particular order. With ten films, `share=0.2` means the two most rated. Round the number of films to
-# the nearest whole one (`round`).
+# one number per film, in no particular order. With ten films, `share=0.2` means the two most rated. Round the number of films
+# to the nearest whole one (`round`).
 #
 # <details><summary>Hint 1</summary>
 #
@@ -287,8 +289,8 @@ widgets.interact(
     share=widgets.FloatSlider(0.1, min=0.0, max=1.0, step=0.01, description="head"),
 )
 # %% [markdown]
-# This is the **long tail** (长尾). About 13 % of the films are enough for half of all ratings. Whoever recommends only the head will
-# be right surprisingly often, and useful rarely: lesson 2 makes that precise.
+# This is the **long tail** (长尾). About 13 % of the films are enough for half of all ratings. Whoever recommends only the head
+# will be right surprisingly often, and useful rarely: lesson 2 makes that precise.
 #
 # ## Cold start
 #
@@ -304,9 +306,10 @@ few.to_frame().assign(share=(few / ratings.n_items).round(3))
 #
 # ## The curse of dimensionality, measured
 #
-# Each user is a point in a space of 1,682 dimensions. Methods that look for the *nearest* users need near to differ from far. For
-# random points that difference dies out as dimensions are added: the **curse of dimensionality** (维度灾难). Let us measure it:
-# distance to the nearest of 200 points, divided by the distance to the farthest. Near 1 means that "nearest" has lost its meaning.
+# Each user is a point in a space of 1,682 dimensions. Methods that look for the *nearest* users need near to differ from far.
+# For random points that difference dies out as dimensions are added: the **curse of dimensionality** (维度灾难). Let us measure
+# it: distance to the nearest of 200 points, divided by the distance to the farthest. Near 1 means that "nearest" has lost its
+# meaning.
 
 
 # %%
@@ -337,12 +340,14 @@ ax.legend()
 plots.show(
     fig,
     alt=f"Line chart of nearest over farthest distance against the number of dimensions. For random points it rises from "
-    f"{random_points[0]:.1f} to {random_points[-1]:.1f}; for real users it stays below {max(users_seen) + 0.05:.1f} even at 1,682.",
+    f"{random_points[0]:.1f} to {random_points[-1]:.1f}; for real users it stays "
+    f"below {max(users_seen) + 0.05:.1f} even at 1,682.",
 )
 
 # %% [markdown]
-# The curse is real for random points and mild for people: what people watch is strongly related, so they fill a thin, low-dimensional
-# sheet of that large space. That is the reason why short vectors will do in lesson 4. But people's *evidence* is thin:
+# The curse is real for random points and mild for people: what people watch is strongly related, so they fill a thin,
+# low-dimensional sheet of that large space. That is the reason why short vectors will do in lesson 4. But people's *evidence*
+# is thin:
 
 # %%
 together = (X > 0).astype(float) @ (X > 0).astype(float).T
@@ -392,8 +397,8 @@ table = pd.DataFrame({name: describe(split) for name, split in splits.items()}).
 table
 
 # %% [markdown]
-# Look at the temporal row: here a user comes, rates for an evening, and goes. Only about half of the users in the last tenth were
-# seen before, so the most honest split leaves too few to rank models with. For that we will use *leave last out*.
+# Look at the temporal row: here a user comes, rates for an evening, and goes. Only about half of the users in the last tenth
+# were seen before, so the most honest split leaves too few to rank models with. For that we will use *leave last out*.
 
 # %%
 assert table.loc["temporal", "of them known"] < 0.6 * table.loc["temporal", "test users"]
@@ -413,17 +418,17 @@ print(f"{same_second.mean():.1%} of the ratings share user and second with anoth
 print(f"{tied_users.mean():.1%} of the users have more than one rating in their last second")
 
 # %% [markdown]
-# Three quarters. So "last" is often a draw between several films, and *something* breaks the tie: the file's order, or the item's
-# number. Item numbers follow the catalogue, so breaking ties by number tells a sequence model something that no user ever did.
-# The fair way is a coin, with a seed so that everybody gets the same coin.
+# Three quarters. So "last" is often a draw between several films, and *something* breaks the tie: the file's order, or the
+# item's number. Item numbers follow the catalogue, so breaking ties by number tells a sequence model something that no user
+# ever did. The fair way is a coin, with a seed so that everybody gets the same coin.
 
 # %% [markdown]
 # ### Exercise 1.3 · The last one, fairly
 # 15 min · difficulty 2 of 3 · 4 points
 #
 # Write `last_rows(user, timestamp, rng)`: for each user, in ascending order, the position of one row with that user's highest
-# timestamp. If several rows share it, each must have the same chance; `rng` is a numpy generator, and the same seed must give the
-# same answer. For users `[0, 1, 0]` at times `[5, 9, 7]` it returns `[2, 1]`.
+# timestamp. If several rows share it, each must have the same chance; `rng` is a numpy generator, and the same seed must give
+# the same answer. For users `[0, 1, 0]` at times `[5, 9, 7]` it returns `[2, 1]`.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -520,8 +525,9 @@ def last_rows(user, timestamp, rng):  # an unfair coin: first or last of the tie
 #
 # ## A leak that sets a record
 #
-# Now let us fool ourselves. The idea sounds good: how a person rates *this kind of film* should say a lot. So we describe each
-# rating by one feature, the mean stars of this user for films with exactly these genres, and predict just that. No training at all.
+# Now let us fool ourselves. The idea sounds good: how a person rates *this kind of film* should say a lot. So we describe
+# each rating by one feature, the mean stars of this user for films with exactly these genres, and predict just that. No
+# training at all.
 
 # %%
 kind = ratings.items.genres.map(", ".join).rename("kind")
@@ -532,8 +538,8 @@ leaked = rmse(rows.rating[test], feature[test])
 print(f"RMSE {leaked:.2f} stars")
 
 # %% [markdown]
-# RMSE (lesson 2) is the typical distance between prediction and rating. Published models of great cleverness reach about 0.88 to 0.91
-# on data like these. Ours has no parameter, and gets far below. **Stop here**, and find the fault before you read on.
+# RMSE (lesson 2) is the typical distance between prediction and rating. Published models of great cleverness reach about 0.88
+# to 0.91 on data like these. Ours has no parameter, and gets far below. **Stop here**, and find the fault before you read on.
 #
 # The mean was taken over *all* rows, also the hidden ones. If a user rated one film of a kind, its "mean" *is* the rating to be
 # predicted. The answer was in the question; this is a **leak** (数据泄漏). How small are these groups?
@@ -544,16 +550,16 @@ by_size = pd.DataFrame({"rows": size.clip(upper=5), "error": (rows.rating - feat
 by_size.groupby("rows").error.agg(["size", lambda e: round(np.sqrt(e.mean()), 2)]).set_axis(["test rows", "RMSE"], axis=1)
 
 # %% [markdown]
-# Almost a third of the test rows are alone in their group, and have an error of exactly zero: nobody predicts a stranger's opinion exactly. **An error of zero is a symptom**,
-# never a success (the last line is "5 or more").
+# Almost a third of the test rows are alone in their group, and have an error of exactly zero: nobody predicts a stranger's
+# opinion exactly. **An error of zero is a symptom**, never a success (the last line is "5 or more").
 
 # %% [markdown]
 # ### Exercise 1.4 · Repair the leak
 # 12 min · difficulty 3 of 3 · 4 points
 #
-# Write `group_means(train, test, keys)`. Both are frames with a column `rating` and the columns named in `keys`. For each test row, in
-# order, return the mean rating of the *train* rows with the same keys; where train has none, the mean of all train ratings.
-# The test ratings must not matter at all. Leave both frames as they are.
+# Write `group_means(train, test, keys)`. Both are frames with a column `rating` and the columns named in `keys`. For each
+# test row, in order, return the mean rating of the *train* rows with the same keys; where train has none, the mean of all
+# train ratings. The test ratings must not matter at all. Leave both frames as they are.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -657,8 +663,8 @@ honest = {"user and kind": error_of(["user", "kind"]), "user": error_of(["user"]
 pd.Series({"user and kind, leaked": leaked} | honest, name="RMSE").round(2).to_frame()
 
 # %% [markdown]
-# Repaired, the record-breaker is the *worst*: the order was upside down. A person's mean over one or two films is mostly noise, and
-# the leak rewarded exactly that noise.
+# Repaired, the record-breaker is the *worst*: the order was upside down. A person's mean over one or two films is mostly
+# noise, and the leak rewarded exactly that noise.
 
 # %%
 assert leaked < 0.8 and honest["user and kind"] > 1.05 > honest["film"], "leaked first, repaired last"
@@ -670,16 +676,17 @@ ax.set(ylabel="RMSE (stars), lower is better", ylim=(0, 1.4))
 ax.legend()
 plots.show(
     fig,
-    alt=f"Bar chart of RMSE. The leaked feature reaches {leaked:.2f}, below the line of published results at 0.88; repaired it has "
-    f"{honest['user and kind']:.2f}, worse than the mean per user ({honest['user']:.2f}) and per film ({honest['film']:.2f}).",
+    alt=f"Bar chart of RMSE. The leaked feature reaches {leaked:.2f}, below the line of published results at 0.88; repaired it "
+    f"has {honest['user and kind']:.2f}, worse than the mean per user ({honest['user']:.2f}) and per film ({honest['film']:.2f}).",
 )
 
 # %% [markdown]
 # ### Exercise 1.5 · Which split?
 # 5 min · difficulty 2 of 3 · 2 points
 #
-# A shop's team reports: "On a random split our model has 8 % less error, so next month's visitors will get better suggestions."
-# In three or four sentences: name two reasons why the conclusion does not follow, and the split (or splits) that you would ask for.
+# A shop's team reports: "On a random split our model has 8 % less error, so next month's visitors will get better
+# suggestions." In three or four sentences: name two reasons why the conclusion does not follow, and the split (or splits)
+# that you would ask for.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -694,10 +701,10 @@ plots.show(
 
 # %% [markdown] nbgrader={"schema_version": 3, "grade_id": "01-5-explain", "points": 2, "solution": true, "grade": true, "locked": false, "task": false}
 # ### BEGIN SOLUTION
-# One point for each sound reason, at most two: (1) with a random split, train holds ratings that were given *after* the test rows, and
-# next month's are not available today; (2) next month brings new users and new goods, which a random split hardly contains;
-# (3) less error on ratings is not a better list, the measure differs from the claim; (4) without an interval, 8 % of one split may be
-# chance. A full answer asks for a temporal split, and for a cold-item split if new goods matter.
+# One point for each sound reason, at most two: (1) with a random split, train holds ratings that were given *after* the test
+# rows, and next month's are not available today; (2) next month brings new users and new goods, which a random split hardly
+# contains; (3) less error on ratings is not a better list, the measure differs from the claim; (4) without an interval, 8 %
+# of one split may be chance. A full answer asks for a temporal split, and for a cold-item split if new goods matter.
 # ### END SOLUTION
 
 # %% [markdown]
@@ -806,8 +813,8 @@ plots.show(
 #
 # Section 1.1 says that traditional recommenders suffer from the curse of dimensionality and from cold start.
 #
-# **Verdict: holds with conditions.** Cold start: yes, 44 % of the films have fewer than twenty ratings, and a cold-item split leaves
-# nothing to learn from interactions. The curse: for random points the nearest/farthest ratio reaches 0.9 at 1,682
+# **Verdict: holds with conditions.** Cold start: yes, 44 % of the films have fewer than twenty ratings, and a cold-item split
+# leaves nothing to learn from interactions. The curse: for random points the nearest/farthest ratio reaches 0.9 at 1,682
 # dimensions, for real users it stays near a third, because tastes are related. What hurts neighbours in practice is the thin
 # overlap. That large models cure either is a claim of its own, which lessons 5 and 10, to come, will test.
 #
@@ -816,7 +823,8 @@ plots.show(
 # - F. M. Harper and J. A. Konstan (2015), *The MovieLens Datasets: History and Context*, ACM TiiS 5(4).
 # - K. Beyer, J. Goldstein, R. Ramakrishnan, U. Shaft (1999), *When Is "Nearest Neighbor" Meaningful?*, ICDT.
 # - S. Kaufman, S. Rosset, C. Perlich, O. Stitelman (2012), *Leakage in Data Mining*, ACM TKDD 6(4).
-# - Y. Ji, A. Sun, J. Zhang, C. Li (2023), *A Critical Study on Data Leakage in Recommender System Offline Evaluation*, ACM TOIS 41(3).
+# - Y. Ji, A. Sun, J. Zhang, C. Li (2023), *A Critical Study on Data Leakage in Recommender System Offline Evaluation*, ACM
+#   TOIS 41(3).
 #
 # ## Words
 #
