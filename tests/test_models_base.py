@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -247,6 +248,17 @@ def test_save_overwrites_models_only_and_never_halfway(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(Path, "write_text", full_disk)
         with pytest.raises(OSError, match="disk full"):
+            second.save(folder)
+    rename = os.replace
+
+    def no_new_model(source, target):
+        if Path(source).name == "new":
+            raise OSError("not now")
+        rename(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", no_new_model)
+        with pytest.raises(OSError, match="not now"):
             second.save(folder)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "letters", "m"]
     assert Table.load(folder).score([0], [0]) == 1

@@ -6,7 +6,6 @@ import hashlib
 import inspect
 import json
 import os
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -127,8 +126,12 @@ class Recommender:
             (new / CONFIG).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
             if folder.exists():
                 os.replace(folder, old)
-            os.replace(new, folder)
-            shutil.rmtree(old, ignore_errors=True)
+            try:
+                os.replace(new, folder)
+            except OSError:
+                if old.exists():
+                    os.replace(old, folder)
+                raise
         return folder
 
     @classmethod
