@@ -1,0 +1,55 @@
+"""Settings of the course, read once from the environment."""
+
+import os
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import torch
+
+PROFILES = ("cpu", "gpu", "quick")
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What may differ from one computer to the next.
+
+    profile: cpu, gpu, or quick (a tenth of the data); device: "cpu" or "cuda"; seed: start of every random generator of a
+    lesson; cache: folder of the fetched data; project: root of the repository; state: small local files such as progress;
+    grading: whether a failed check raises.
+    """
+
+    profile: str
+    device: str
+    seed: int
+    cache: Path
+    project: Path
+    state: Path
+    grading: bool
+
+
+@cache
+def settings() -> Settings:
+    """Settings from COURSE_PROFILE, COURSE_SEED, COURSE_DATA, COURSE_STATE and COURSE_GRADING.
+
+    Raises ValueError for an unknown profile, a GPU profile without a GPU, or a seed that is not a whole number.
+    """
+    gpu = torch.cuda.is_available()
+    profile = os.environ.get("COURSE_PROFILE") or ("gpu" if gpu else "cpu")
+    if profile not in PROFILES:
+        raise ValueError(f"COURSE_PROFILE is {profile!r}; it must be one of {', '.join(PROFILES)}")
+    if profile == "gpu" and not gpu:
+        raise ValueError("COURSE_PROFILE is 'gpu', but torch sees no GPU; unset it, or set it to 'cpu'")
+    seed = os.environ.get("COURSE_SEED") or "2026"
+    if not seed.isdigit():
+        raise ValueError(f"COURSE_SEED is {seed!r}; it must be a whole number, 0 or larger")
+    return Settings(
+        profile=profile,
+        device="cuda" if profile == "gpu" else "cpu",
+        seed=int(seed),
+        cache=Path(os.environ.get("COURSE_DATA") or PROJECT / "data" / "cache").expanduser(),
+        project=PROJECT,
+        state=Path(os.environ.get("COURSE_STATE") or PROJECT / ".course").expanduser(),
+        grading=os.environ.get("COURSE_GRADING") == "1",
+    )
