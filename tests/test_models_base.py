@@ -30,7 +30,7 @@ MAKERS = {
     "popularity": lambda: Popularity(),
     "mean": lambda: GlobalMean(),
     "bias": lambda: BiasBaseline(reg_user=2.0, reg_item=1.0),
-    "item": lambda: ItemKNN(k=3, shrinkage=2.0),
+    "item": lambda: ItemKNN(k=np.int64(3), shrinkage=2.0),
     "item implicit": lambda: ItemKNN(k=3, feedback="implicit"),
     "user": lambda: UserKNN(k=2, similarity="cosine"),
     "user implicit": lambda: UserKNN(k=2, feedback="implicit"),

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import json
-import os
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +13,7 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 from scipy import sparse
 
-FORMAT = 1
-TENSORS, CONFIG = "model.safetensors", "config.json"
-
-
-class ModelError(RuntimeError):
-    """A model cannot be used, saved or loaded; the message says why and what to do."""
+from course_lib.models.storage import CONFIG, FORMAT, TENSORS, ModelError, pack, read, unpack, write
 
 
 def predict(x_u, v_i, b):
@@ -111,38 +103,23 @@ class Recommender:
         """Write `model.safetensors` and `config.json` to `folder`: complete or not at all, and never a pickle."""
         self._ready()
         folder = Path(folder)
-        if folder.exists() and not (folder / CONFIG).is_file() and (not folder.is_dir() or any(folder.iterdir())):
-            raise ModelError(f"{folder} exists and is not a saved model: it is not overwritten; choose another folder")
-        tensors, kinds = _pack({name: getattr(self, name) for name in (*self.fitted, "seen_")} | self._array_options())
+        tensors, kinds = pack({name: getattr(self, name) for name in (*self.fitted, "seen_")} | self._array_options())
         data = save_tensors(tensors)
         options = {name: value for name, value in self._options().items() if name not in kinds}
         config = {"class": type(self).__name__, "format": FORMAT, "options": options, "kinds": kinds}
         config["sha256"] = hashlib.sha256(data).hexdigest()
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as beside:
-            new, old = Path(beside, "new"), Path(beside, "old")
-            new.mkdir()
-            (new / TENSORS).write_bytes(data)
-            (new / CONFIG).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-            if folder.exists():
-                os.replace(folder, old)
-            try:
-                os.replace(new, folder)
-            except OSError:
-                if old.exists():
-                    os.replace(old, folder)
-                raise
+        write(folder, config, data)
         return folder
 
     @classmethod
     def load(cls, folder):
         """The model that `save` wrote to `folder`. Raises ModelError for a missing, altered, foreign or newer file."""
         folder = Path(folder)
-        config, data = _read(folder)
+        config, data = read(folder)
         if config["class"] != cls.__name__:
             raise ModelError(f"{folder} holds {config['class']}, not {cls.__name__}: use {config['class']}.load")
         try:
-            state = _unpack(load_tensors(data), config["kinds"])
+            state = unpack(load_tensors(data), config["kinds"])
         except (KeyError, SafetensorError) as error:
             raise ModelError(f"{folder / TENSORS} does not hold what {CONFIG} lists ({error}); save the model again") from None
         missing = [name for name in (*cls.fitted, "seen_") if name not in state]
@@ -195,7 +172,8 @@ class Recommender:
 
     def _options(self) -> dict:
         parameters = inspect.signature(type(self).__init__).parameters.values()
-        return {p.name: getattr(self, p.name) for p in parameters if p.kind is p.KEYWORD_ONLY}
+        options = {p.name: getattr(self, p.name) for p in parameters if p.kind is p.KEYWORD_ONLY}
+        return {name: value.item() if isinstance(value, np.generic) else value for name, value in options.items()}
 
     def _array_options(self) -> dict:
         held = (np.ndarray, torch.Tensor)
@@ -213,52 +191,3 @@ def _indices(values, size: int, noun: str) -> np.ndarray:
     if wrong.size:
         raise IndexError(f"unknown {noun} index {wrong[0]}: the model was fitted on {noun}s 0 … {size - 1}")
     return array.astype(np.int64)
-
-
-def _pack(state: dict) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Named values → flat arrays, and the kind of each value."""
-    tensors, kinds = {}, {}
-    for name, value in state.items():
-        if sparse.issparse(value):
-            value = sparse.csr_matrix(value)
-            parts = {"data": value.data, "indices": value.indices, "indptr": value.indptr, "shape": np.array(value.shape)}
-            kinds[name] = "csr"
-            tensors |= {f"{name}.{part}": np.ascontiguousarray(array) for part, array in parts.items()}
-        elif isinstance(value, torch.Tensor):
-            kinds[name] = "tensor"
-            tensors[name] = np.ascontiguousarray(value.detach().cpu().numpy())
-        else:
-            kinds[name] = "array" if isinstance(value, np.ndarray) else "number"
-            tensors[name] = np.array(value, order="C")
-    return tensors, kinds
-
-
-def _unpack(tensors: dict[str, np.ndarray], kinds: dict[str, str]) -> dict:
-    state = {}
-    for name, kind in kinds.items():
-        if kind == "csr":
-            data, indices, indptr, shape = (tensors[f"{name}.{part}"] for part in ("data", "indices", "indptr", "shape"))
-            state[name] = sparse.csr_matrix((data, indices, indptr), shape=tuple(shape))
-        elif kind == "tensor":
-            state[name] = torch.from_numpy(tensors[name].copy())
-        else:
-            state[name] = tensors[name] if kind == "array" else tensors[name].item()
-    return state
-
-
-def _read(folder: Path) -> tuple[dict, bytes]:
-    """Config and tensor bytes of a saved model, both checked."""
-    for name in (CONFIG, TENSORS):
-        if not (folder / name).is_file():
-            raise ModelError(f"{folder / name} is missing: {folder} holds no complete saved model; check the path")
-    try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        version, _ = config["format"], [config[key] for key in ("class", "options", "kinds", "sha256")]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{folder / CONFIG} is not a model's configuration ({error!r}); save the model again") from None
-    if version != FORMAT:
-        raise ModelError(f"{folder} has format {version}, this course_lib reads format {FORMAT}: update course_lib")
-    data = (folder / TENSORS).read_bytes()
-    if hashlib.sha256(data).hexdigest() != config["sha256"]:
-        raise ModelError(f"{folder / TENSORS} does not match the sha256 in {CONFIG}: it is damaged or altered; save again")
-    return config, data
