@@ -212,6 +212,8 @@ def describe(value) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     shape = getattr(value, "shape", None)
+    if isinstance(shape, tuple) and not shape and hasattr(value, "item"):
+        return describe(value.item())  # a number in numpy's or torch's coat
     text = re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
     prefix = f"shape {tuple(shape)}: " if isinstance(shape, tuple) and shape else ""
     return _short(prefix + " ".join(text.split()), LONGEST_VALUE)

@@ -1,0 +1,114 @@
+"""The command line of the course: `course data | doctor | build | progress | check | version`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+app = typer.Typer(help="Large models in recommender systems: the course's tools.", no_args_is_help=True, add_completion=False)
+COLOURS = {"OK": "green", "WARN": "yellow", "FAIL": "red"}
+
+
+@app.command()
+def data() -> None:
+    """Fetch and verify the data once; afterwards no lesson needs the network."""
+    from course_lib.datasets import DataError, fetch_movielens
+
+    try:
+        folder = fetch_movielens(progress=True)
+    except DataError as error:
+        typer.echo(f"course data: {error}", err=True)
+        raise typer.Exit(1) from None
+    typer.echo(f"MovieLens-100K is in {folder}, verified.")
+
+
+@app.command()
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print every finding as JSON.")] = False) -> None:
+    """Look at everything a lesson needs, and say which command repairs what is missing."""
+    from course_lib.classroom.doctor import examine, summary
+
+    findings = examine()
+    if as_json:
+        typer.echo(json.dumps([finding.as_dict() for finding in findings], indent=1, ensure_ascii=False))
+    else:
+        for finding in summary(findings):
+            tag = typer.style(f"[{finding.level}]", fg=COLOURS[finding.level])
+            typer.echo(f"{tag} {finding.what}: {finding.detail}")
+            if finding.repair:
+                typer.echo(f"       repair: {finding.repair}")
+    raise typer.Exit(int(any(finding.level == "FAIL" for finding in findings)))
+
+
+@app.command()
+def build(
+    names: Annotated[list[str] | None, typer.Argument(help="Numbers or names of lessons; all when left out.")] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only compare: fail where a notebook differs from its master.")
+    ] = False,
+    jobs: Annotated[int, typer.Option(min=1, help="Notebooks executed at once.")] = 2,
+    force: Annotated[bool, typer.Option("--force", help="Build what has not changed, too.")] = False,
+) -> None:
+    """Make lessons/ and solutions/ notebooks from their masters."""
+    from course_lib.classroom.build import build as build_notebooks
+
+    raise typer.Exit(build_notebooks(names or [], check=check, jobs=jobs, force=force))
+
+
+@app.command()
+def progress() -> None:
+    """Show what you have solved so far."""
+    from course_lib.classroom.progress import location
+    from course_lib.classroom.progress import progress as by_lesson
+
+    table = by_lesson()
+    if table.empty:
+        typer.echo("No lessons are built yet.")
+        return
+    shown = _table("lesson", "solved", "points")
+    for lesson, row in table.iterrows():
+        shown.add_row(lesson, f"{row.solved:.0f} of {row.exercises:.0f}", f"{row.points:g} of {row.of:g}")
+    Console().print(shown)
+    typer.echo(f"Kept in {location()}; delete the file to start afresh.")
+
+
+@app.command()
+def check(
+    notebook: Annotated[Path, typer.Argument(help="The notebook to judge, such as lessons/04_dot_product.ipynb.")],
+    junit: Annotated[Path | None, typer.Option(help="Write the XML report here.")] = None,
+) -> None:
+    """Run a notebook from top to end with nbval, and show a score card; exit status 0 only if all passed."""
+    from course_lib.classroom.nbval_check import NotebookError, check_notebook
+
+    try:
+        outcomes, passed = check_notebook(notebook, junit=junit)
+    except NotebookError as error:
+        typer.echo(f"course check: {error}", err=True)
+        raise typer.Exit(2) from None
+    shown = _table("exercise", "result", "points", "what to look at")
+    for outcome in outcomes:
+        score = f"{outcome.earned:g} of {outcome.points:g}" if outcome.exercise else ""
+        shown.add_row(outcome.exercise or "–", outcome.state, score, outcome.message)
+    console = Console()
+    console.print(shown)
+    console.print(f"{sum(o.earned for o in outcomes):g} of {sum(o.points for o in outcomes):g} points")
+    raise typer.Exit(0 if passed else 1)
+
+
+@app.command()
+def version() -> None:
+    """Print the version of the course's library."""
+    from importlib.metadata import version as installed
+
+    typer.echo(installed("course_lib"))
+
+
+def _table(*columns: str) -> Table:
+    table = Table()
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
