@@ -29,6 +29,7 @@ from torch import nn
 
 from course_lib import plots
 from course_lib.classroom import check, progress
+from course_lib.classroom.doctor import examine
 from course_lib.config import settings
 from course_lib.datasets import load_movielens
 from course_lib.models import EASE
@@ -37,7 +38,7 @@ from course_lib.splitting import Split
 # %% [markdown]
 # The next cell is the whole environment check. It asks for the course's settings, and reads the real data: MovieLens-100K,
 # films that strangers rated between 1997 and 1998. The first time it fetches the file, once; after that no lesson needs a
-# network. If something is missing, the error says what to do; `course doctor` in a terminal says more.
+# network. If something is missing, the last lines say what to do; `course doctor` in a terminal says more.
 
 # %% tags=["nbval-ignore-output"]
 ratings = load_movielens()
@@ -47,6 +48,8 @@ assert ratings.table.shape[0] == 100_000, (
 )
 print(f"ready: profile {here.profile}, device {here.device}, seed {here.seed}, torch {torch.__version__}")
 print(f"{ratings.n_users} users, {ratings.n_items} films, {len(ratings.table):,} ratings")
+problems = [f"{finding.what}: {finding.detail}. {finding.repair}" for finding in examine() if finding.level == "FAIL"]
+print(*(problems or ["nothing is missing"]), sep="\n")
 
 # %% [markdown]
 # ## Five films, and then yours
@@ -563,6 +566,7 @@ assert last[-1] > last[0] and mean[-1] < mean[0], "the last batch rises while th
 # Write `mean_loss(model, batches)`, the mean squared error **per row** over all batches, as a Python float. It must compute
 # without gradients, switch the model to evaluation mode (dropout off), and leave it in the mode in which it found it. Batches
 # are pairs `(x, y)` and may differ in size: errors 1, 1, 1 in one batch and 5 in another have a mean of 2, not 3.
+# The check watches with a model that notes, at every call, whether gradients were on and in which mode it was.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -594,9 +598,6 @@ def mean_loss(model, batches):
     return errors.mean().item()
     ### END SOLUTION
 
-
-# %% [markdown]
-# The check watches your function with a model that notes, at every call, whether gradients were on and in which mode it was.
 
 # %% nbgrader={"schema_version": 3, "grade_id": "00-4-check", "points": 4, "solution": false, "grade": true, "locked": true, "task": false}
 with check("0.4", points=4):

@@ -29,7 +29,7 @@ from course_lib import plots
 from course_lib.classroom import check
 from course_lib.datasets import load_movielens
 from course_lib.evaluation import rmse
-from course_lib.splitting import cold_item_split, leave_last_out, random_split, temporal_split
+from course_lib.splitting import cold_item_split, leave_last_out, split_by_mask
 
 ratings = load_movielens()
 ratings.table[["user_id", "item_id", "rating", "timestamp"]].head(3)
@@ -370,6 +370,45 @@ assert random_points[-1] > 0.9 and max(users_seen) < 0.6, "random points lose co
 # | leave last out | each user's last film | what will she like next? |
 # | cold items | all ratings of some films | what about films nobody has rated? |
 
+# A split is a mask: for every row, is it tested? For the random one, give each row a random place in a queue, and test the
+# first fifth of the queue. This is the library's code, with its guard at the door:
+
+
+# %%
+def random_split(ratings, *, test=0.2, valid=0.0, seed):
+    """Each row goes to test or valid by chance: round(test·n) and round(valid·n) rows, the rest is train."""
+    if not (0 < test < 1 and 0 <= valid < 1 and test + valid < 1):
+        raise ValueError(f"test={test} and valid={valid} are shares of the rows: 0 < test, 0 ≤ valid, together below 1")
+    n = len(ratings.table)
+    place = np.random.default_rng(seed).permutation(n)
+    n_test, n_valid = round(test * n), round(valid * n)
+    in_valid = (place >= n_test) & (place < n_test + n_valid)
+    return split_by_mask(ratings, place < n_test, valid=in_valid, name=f"random, seed {seed}")
+
+
+# %% [markdown]
+# The temporal one sets two hands of one clock, and never cuts a second in two:
+
+
+# %%
+def temporal_split(ratings, *, train=0.8, valid=0.1):
+    """Cut the whole table at two moments: train before the first, valid between them, test from the second on.
+
+    The moments are those of the rows at the shares `train` and `train + valid`; rows of one second stay together, so the
+    shares are met only about.
+    """
+    if not (0 < train < 1 and 0 <= valid < 1 and train + valid < 1 - 1e-12):
+        raise ValueError(f"train={train} and valid={valid} are shares of the rows: 0 < train, 0 ≤ valid, together below 1")
+    time = ratings.table["timestamp"].to_numpy()
+    ordered, n = np.sort(time), len(time)
+    first, second = (ordered[min(round(share * n), n - 1)] for share in (train, train + valid))
+    in_valid = (time >= first) & (time < second)
+    return split_by_mask(ratings, time >= second, valid=in_valid, name=f"temporal, {train:.0%} and {valid:.0%}")
+
+
+# %% [markdown]
+# The other two come from the library. What does each of the four leave for a model to know?
+
 # %%
 splits = {
     "random": random_split(ratings, test=0.2, seed=2026),
@@ -531,10 +570,10 @@ def last_rows(user, timestamp, rng):  # an unfair coin: first or last of the tie
 
 # %%
 kind = ratings.items.genres.map(", ".join).rename("kind")
-rows = ratings.table.join(kind, on="item")
-feature = rows.groupby(["user", "kind"]).rating.transform("mean")
-test = splits["random"].test.index
-leaked = rmse(rows.rating[test], feature[test])
+train, test = (part.join(kind, on="item") for part in (splits["random"].train, splits["random"].test))
+rows = pd.concat([train, test], ignore_index=True)
+feature = rows.groupby(["user", "kind"]).rating.transform("mean")[-len(test) :].to_numpy()
+leaked = rmse(test.rating, feature)
 print(f"RMSE {leaked:.2f} stars")
 
 # %% [markdown]
@@ -545,8 +584,8 @@ print(f"RMSE {leaked:.2f} stars")
 # predicted. The answer was in the question; this is a **leak** (数据泄漏). How small are these groups?
 
 # %%
-size = rows.groupby(["user", "kind"]).rating.transform("size")[test]
-by_size = pd.DataFrame({"rows": size.clip(upper=5), "error": (rows.rating - feature)[test] ** 2})
+size = rows.groupby(["user", "kind"]).rating.transform("size")[-len(test) :].to_numpy()
+by_size = pd.DataFrame({"rows": size.clip(max=5), "error": (test.rating - feature) ** 2})
 by_size.groupby("rows").error.agg(["size", lambda e: round(np.sqrt(e.mean()), 2)]).set_axis(["test rows", "RMSE"], axis=1)
 
 # %% [markdown]
@@ -654,9 +693,8 @@ def group_means(train, test, keys):  # falls back to the mean of the group means
 # %%
 def error_of(keys):
     """RMSE on the random split of the honest mean per `keys`: train rows only, train mean where there is none."""
-    train, hidden = rows.loc[splits["random"].train.index], rows.loc[test]
     means = train.groupby(keys).rating.mean()
-    return rmse(hidden.rating, hidden[keys].join(means, on=keys).rating.fillna(train.rating.mean()))
+    return rmse(test.rating, test[keys].join(means, on=keys).rating.fillna(train.rating.mean()))
 
 
 honest = {"user and kind": error_of(["user", "kind"]), "user": error_of(["user"]), "film": error_of(["item"])}
