@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-from small_split import random_split_of, small_items
 from sklearn.linear_model import Ridge
+from small_split import random_split_of, small_items
 
 from course_lib.datasets import load_movielens
 from course_lib.models import BiasBaseline, ContentBased, ModelError

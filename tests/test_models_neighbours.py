@@ -122,4 +122,4 @@ def test_ndcg_on_movielens(ratings):
         hits = ItemKNN(feedback="implicit").fit(split).recommend(split.test["user"], 10)
         hits = hits == split.test["item"].to_numpy()[:, None]
         values.append((hits / np.log2(np.arange(2, 12))).sum(axis=1).mean())
-    assert 0.053 < np.mean(values) < 0.067
+    assert 0.056 < np.mean(values) < 0.071  # .0678 and .0601: ties among last likes
