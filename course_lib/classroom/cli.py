@@ -21,7 +21,7 @@ def data() -> None:
 
     try:
         folder = fetch_movielens(progress=True)
-    except DataError as error:
+    except (DataError, ValueError) as error:
         typer.echo(f"course data: {error}", err=True)
         raise typer.Exit(1) from None
     typer.echo(f"MovieLens-100K is in {folder}, verified.")

@@ -41,6 +41,10 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Run every examination; one that breaks down is a finding of its own and does not stop the others."""
+    try:
+        settings()
+    except ValueError as error:
+        return [*_python(), Finding(FAIL, "settings", str(error), "unset COURSE_PROFILE COURSE_SEED")]
     findings = []
     for look in EXAMINATIONS:
         try:
@@ -98,12 +102,9 @@ def _package(wanted: Requirement) -> Finding:
 def _torch_device() -> Iterator[Finding]:
     import torch
 
-    wanted = settings().device
     if torch.cuda.is_available():
         card = torch.cuda.get_device_properties(0)
         yield Finding(OK, "torch device", f"{card.name}, {card.total_memory / GB:.0f} GB; profile {settings().profile}")
-    elif str(wanted).startswith("cuda"):
-        yield Finding(FAIL, "torch device", "the profile asks for a GPU, torch sees none", "export COURSE_PROFILE=cpu")
     else:
         yield Finding(OK, "torch device", f"CPU, {torch.get_num_threads()} threads; profile {settings().profile}")
 
@@ -146,12 +147,16 @@ def _disk() -> Iterator[Finding]:
 
 
 def _data() -> Iterator[Finding]:
-    from course_lib import datasets
+    from course_lib.datasets.fetch import sha256, sources
 
-    try:
-        folder = datasets.verify_movielens()
-    except datasets.DataError as error:
-        yield Finding(FAIL, "data", str(error), "course data")
+    source = sources()["movielens100k"]
+    folder = settings().cache / f"ml-100k-{source['version']}"
+    if not folder.is_dir():
+        yield Finding(FAIL, "data", f"MovieLens-100K is not in {folder.parent} yet", "course data")
+        return
+    wrong = [n for n, digest in source["files"].items() if not (folder / n).is_file() or sha256(folder / n) != digest]
+    if wrong:
+        yield Finding(FAIL, "data", f"{folder}: missing or damaged: {', '.join(wrong)}", "course data")
     else:
         yield Finding(OK, "data", f"MovieLens-100K in {folder}, intact")
 
