@@ -1,4 +1,6 @@
-"""The Freebase graph around MovieLens-100K's films."""
+"""The knowledge graph of the MovieLens-100K films (Freebase), and which film is which entity."""
+
+from __future__ import annotations
 
 from dataclasses import dataclass
 
@@ -6,37 +8,54 @@ import pandas as pd
 
 from course_lib.config import PROJECT
 from course_lib.datasets.fetch import fetch_movielens
-from course_lib.datasets.ratings import DataError
+from course_lib.datasets.files import Source, read_table
+from course_lib.datasets.ratings import DataError, to_numbers
 
-LINKS = ("repaired", "shipped")
+REPAIRED = PROJECT / "data" / "movielens100k_freebase.csv"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class KnowledgeGraph:
-    """Facts about films. triples: head, relation, tail (Freebase ids). links: item_id, entity."""
+    """Facts about films.
+
+    triples: one row per fact, columns head, relation, tail, where head and tail are entities ("m.0dyb1") and relation is a
+    dotted name ("film.film.actor"); links: columns item_id, entity, item (index into `Ratings.items`), sorted by item_id.
+    """
 
     triples: pd.DataFrame
     links: pd.DataFrame
 
+    def __repr__(self) -> str:
+        relations = self.triples.relation.nunique()
+        return f"KnowledgeGraph({len(self.triples):,} triples, {relations} relations, {len(self.links):,} linked items)"
+
 
 def load_knowledge_graph(*, links: str = "repaired") -> KnowledgeGraph:
-    """Freebase triples and the map from MovieLens-100K's items to their entities.
+    """The graph, with the repaired links or those "shipped".
 
-    links: "repaired" (data/movielens100k_freebase.csv, 1,503 films, matched through title and year) or "shipped": the file that
-    came with the triples, whose item ids belong to MovieLens-1M; it is kept for the lesson that finds the fault.
-    Raises ValueError for another word, DataError as `fetch_movielens` does.
+    The shipped links cannot be used as they are: they hold the item ids of MovieLens-1M, so most films get the facts of
+    another film. The repaired ones were matched by title and year (data/README.md). The triples are the same.
+    Raises ValueError for another value of `links`, DataError if the data cannot be fetched or a file is damaged.
+    Source: Zhao et al., KB4Rec: A Data Set for Linking Knowledge Bases with Recommender Systems, Data Intelligence 1(2), 2019.
     """
-    if links not in LINKS:
-        raise ValueError(f"links is {links!r}; it must be one of {', '.join(LINKS)}")
-    folder = fetch_movielens()
-    triples = pd.read_csv(folder / "ml-100k.kg", sep="\t", dtype=str)
-    triples.columns = ["head", "relation", "tail"]
-    if links == "shipped":
-        table = pd.read_csv(folder / "ml-100k.link", sep="\t", dtype={0: int, 1: str})
+    if links not in ("repaired", "shipped"):
+        raise ValueError(f"links is {links!r}; it must be 'repaired' or 'shipped'")
+    files = Source(fetch_movielens(progress=False))
+    triples = read_table(files, "ml-100k.kg", ("head_id", "relation_id", "tail_id"), sep="\t")
+    triples = triples[["head_id", "relation_id", "tail_id"]].set_axis(["head", "relation", "tail"], axis=1)
+    if triples.isna().any(axis=None):
+        raise DataError(f"{files.where('ml-100k.kg')}: a triple lacks its head, relation or tail; fetch it again")
+    catalogue = read_table(files, "ml-100k.item", ("item_id",), sep="\t").item_id.astype(int).sort_values()
+    return KnowledgeGraph(triples=triples, links=_links(files, links, pd.Index(catalogue)))
+
+
+def _links(files: Source, which: str, catalogue: pd.Index) -> pd.DataFrame:
+    """Columns item_id, entity, item; links of items that are not in the catalogue are left out."""
+    if which == "repaired":
+        files, name, columns, sep = Source(REPAIRED), REPAIRED.name, ("item_id", "freebase_mid"), ","
     else:
-        path = PROJECT / "data" / "movielens100k_freebase.csv"
-        if not path.is_file():
-            raise DataError(f"{path} is missing; it belongs to the repository: git checkout -- {path.relative_to(PROJECT)}")
-        table = pd.read_csv(path)
-    table.columns = ["item_id", "entity"]
-    return KnowledgeGraph(triples=triples, links=table)
+        name, columns, sep = "ml-100k.link", ("item_id", "entity_id"), "\t"
+    table = read_table(files, name, columns, sep=sep)[list(columns)].set_axis(["item_id", "entity"], axis=1)
+    table = to_numbers(table, ("item_id",), files.where(name), first_line=2)
+    table = table.assign(item=catalogue.get_indexer(table.item_id))
+    return table[table.item >= 0].sort_values("item_id", ignore_index=True)

@@ -1,79 +1,76 @@
-"""MovieLens-100K: from the verified cache, or from GroupLens's own archive."""
+"""MovieLens-100K: from the cache, or from GroupLens' own folder or zip archive. One table either way."""
 
-import io
-import zipfile
+from __future__ import annotations
+
 from pathlib import Path
 
 import pandas as pd
 
 from course_lib.datasets.fetch import fetch_movielens
-from course_lib.datasets.ratings import DataError, Ratings, build_ratings
+from course_lib.datasets.files import Source, read_table
+from course_lib.datasets.ratings import KEYS, Ratings, build_ratings, to_numbers
 
+NAME = "MovieLens-100K"
+SCALE = (1.0, 5.0)
+PERSON = ("user_id", "age", "gender", "occupation", "zip_code")
 GENRES = (
-    "unknown Action Adventure Animation Children's Comedy Crime Documentary Drama Fantasy Film-Noir Horror Musical Mystery "
-    "Romance Sci-Fi Thriller War Western"
+    "unknown Action Adventure Animation Children's Comedy Crime Documentary Drama Fantasy Film-Noir Horror Musical "
+    "Mystery Romance Sci-Fi Thriller War Western"
 ).split()
-USER_COLUMNS = ["user_id", "age", "gender", "occupation", "zip_code"]
 
 
 def load_movielens(source: Path | str | None = None) -> Ratings:
-    """MovieLens-100K: 100,000 ratings of 1,682 films by 943 people, 1 to 5 stars, 1997–1998.
+    """MovieLens-100K: 100,000 ratings (1 to 5 stars) of 1,682 films by 943 users, September 1997 to April 1998.
 
-    source: None for the course's cache (fetched on the first call), or the path of GroupLens's `ml-100k.zip` or folder.
-    Raises DataError for anything missing, damaged or out of range. Source: Harper and Konstan 2015, doi 10.1145/2827872.
+    source: None for the cache (fetched once, checksums verified), or GroupLens' `ml-100k.zip` or its unpacked folder; the
+    tables are the same. Rows stand in the order of GroupLens' u.data, so the canonical folds are slices of 20,000 rows.
+    Raises DataError if the data cannot be fetched or a file is not as it should be.
+    Source: Harper & Konstan, The MovieLens Datasets: History and Context, ACM TiiS 5(4), 2015.
     """
-    if source is not None:
-        return _from_grouplens(Path(source))
-    folder = fetch_movielens()
-    table = _recbole(folder / "ml-100k.inter")
-    items = _recbole(folder / "ml-100k.item").rename(
-        columns={"movie_title": "title", "release_year": "year", "class": "genres"}
+    files = Source(fetch_movielens(progress=False) if source is None else source)
+    if source is None or "ml-100k.inter" in files:
+        return _from_atomic_files(files)
+    return _from_grouplens(files)
+
+
+def split_title(titles: pd.Series) -> tuple[pd.Series, pd.Series]:
+    """The title "Toy Story (1995)" → "Toy Story" and 1995; without a year the title stays and the year is <NA>. Both (n,)."""
+    parts = titles.str.extract(r"^(?P<title>.*?)\s*\((?P<year>\d{4})\)(?:\s*\(V\))?\s*$")
+    return parts.title.where(parts.year.notna(), titles.str.strip()), pd.to_numeric(parts.year).astype("Int64")
+
+
+def _from_atomic_files(files: Source) -> Ratings:
+    """Tab separated .inter, .item and .user files with a heading of name:type."""
+    table = read_table(files, "ml-100k.inter", KEYS, sep="\t")
+    items = read_table(files, "ml-100k.item", ("item_id", "movie_title", "release_year", "class"), sep="\t")
+    users = read_table(files, "ml-100k.user", PERSON, sep="\t")
+    year = pd.to_numeric(items.release_year, errors="coerce").astype("Int64")
+    title, year_in_title = split_title(items.movie_title)  # one title kept its year: "… (1995)", with year "V"
+    items = items.assign(
+        title=title.replace("unkonwn", "unknown"),  # the file's spelling of the one film without a title
+        year=year.fillna(year_in_title),
+        genres=items["class"].fillna("").str.split(),
     )
-    users = _recbole(folder / "ml-100k.user")
-    items["genres"] = items.genres.fillna("").str.split()
-    items["year"] = pd.to_numeric(items.year, errors="coerce")
-    users["zip_code"] = users.zip_code.astype(str)
-    return build_ratings("movielens-100k", table, items, users, scale=(1, 5), source="ml-100k.inter")
+    return _assemble(table, items, users, files, "ml-100k.inter", "ml-100k.item", "ml-100k.user", first_line=2)
 
 
-def _recbole(path: Path) -> pd.DataFrame:
-    """Tab-separated table whose headers read `name:type`."""
-    frame = pd.read_csv(path, sep="\t", quoting=3, dtype={"zip_code:token": str}, keep_default_na=False, na_values=[""])
-    return frame.rename(columns=lambda column: column.split(":")[0])
+def _from_grouplens(files: Source) -> Ratings:
+    """u.data (tabs), u.item and u.user (bars, Latin-1), without headings."""
+    table = read_table(files, "u.data", KEYS, sep="\t", names=list(KEYS))
+    names = ["item_id", "title_year", "released", "video", "address", *GENRES]
+    items = read_table(files, "u.item", tuple(names), sep="|", names=names, encoding="latin-1")
+    users = read_table(files, "u.user", PERSON, sep="|", names=list(PERSON), encoding="latin-1")
+    title, year = split_title(items.title_year)
+    marks = (items[GENRES] == "1").to_numpy()
+    genres = [[genre for genre, mark in zip(GENRES, row, strict=True) if mark] for row in marks]
+    items = items.assign(title=title, year=year, genres=genres)
+    return _assemble(table, items, users, files, "u.data", "u.item", "u.user", first_line=1)
 
 
-def _from_grouplens(source: Path) -> Ratings:
-    """The same tables from `u.data`, `u.item` and `u.user`, in a folder or a zip archive."""
-    table = _read(source, "u.data", sep="\t", names=["user_id", "item_id", "rating", "timestamp"], encoding="utf-8")
-    columns = ["item_id", "title", "release", "video", "url", *GENRES]
-    raw = _read(source, "u.item", sep="|", names=columns, encoding="latin-1")
-    users = _read(source, "u.user", sep="|", names=USER_COLUMNS, encoding="utf-8", dtype={"zip_code": str})
-    title = raw.title.str.extract(r"^(?P<title>.*?)\s*(?:\((?P<year>\d{4})\))?$")
-    items = pd.DataFrame({"item_id": raw.item_id, "title": title.title, "year": pd.to_numeric(title.year)})
-    items["genres"] = [[genre for genre in GENRES if row[genre] == 1] for row in raw[GENRES].to_dict("records")]
-    return build_ratings("movielens-100k", table, items, users, scale=(1, 5), source=f"{source.name}/u.data")
-
-
-def _read(source: Path, name: str, *, names: list[str], encoding: str, **options) -> pd.DataFrame:
-    """One file without a header; DataError when it is absent, empty, or not text in this encoding."""
-    try:
-        if source.is_dir():
-            text = (source / name).read_bytes()
-        else:
-            with zipfile.ZipFile(source) as archive:
-                text = archive.read(next(member for member in archive.namelist() if member.split("/")[-1] == name))
-        decoded = text.decode(encoding)
-        frame = pd.read_csv(io.StringIO(decoded), names=names, quoting=3, index_col=False, **options)
-    except (FileNotFoundError, StopIteration) as error:
-        raise DataError(f"{source} holds no {name}; give the folder or zip archive of MovieLens-100K as published") from error
-    except zipfile.BadZipFile as error:
-        raise DataError(f"{source} is not a complete zip archive; download it again") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{source}/{name} is not {encoding} text (byte {error.start}); take the file as published") from error
-    except pd.errors.EmptyDataError as error:
-        raise DataError(f"{source}/{name} is empty; download the archive again") from error
-    except pd.errors.ParserError as error:
-        raise DataError(f"{source}/{name} has a line of the wrong form: {error}") from error
-    if frame[names[-1]].isna().all():
-        raise DataError(f"{source}/{name} has fewer columns than the {len(names)} expected: {', '.join(names)}")
-    return frame
+def _assemble(table, items, users, files: Source, data: str, item: str, user: str, *, first_line: int) -> Ratings:
+    where = files.where(data)
+    table = to_numbers(table, KEYS, where, first_line=first_line)
+    items = to_numbers(items, ("item_id",), files.where(item), first_line=first_line)
+    users = to_numbers(users, ("user_id", "age"), files.where(user), first_line=first_line)
+    items = items[["item_id", "title", "year", "genres"]]
+    return build_ratings(NAME, table, items, users[list(PERSON)], scale=SCALE, source=where)

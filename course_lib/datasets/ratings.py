@@ -1,24 +1,27 @@
-"""The table that every lesson starts from, and the check at its border."""
+"""What every loader of ratings returns, and the checks at the border."""
+
+from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-COLUMNS = ["user_id", "item_id", "rating", "timestamp"]
+KEYS = ("user_id", "item_id", "rating", "timestamp")
 
 
 class DataError(RuntimeError):
-    """Data that cannot be used: says what is wrong, in which file, and what to do."""
+    """A data set is missing, damaged or not what its name says: the message says which file and what to do."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Ratings:
-    """Ratings of one data set, in their original row order.
+    """Who rated what, when and how.
 
-    table: user_id, item_id, rating (stars), timestamp (seconds since 1970), user, item; `user` and `item` are row positions in
-    `users` and `items`. items: item_id, title, year, genres (list of str). users: user_id and what is known of the person.
-    scale: lowest and highest rating possible.
+    name: of the data set; table: one row per rating in the file's order, columns user_id, item_id, rating (float64, stars),
+    timestamp (int64, seconds since 1970), user and item (indices into `users` and `items`, from 0); items: the whole
+    catalogue, columns item_id, title, year (<NA> if unknown), genres (list of str), row = item index; users: columns
+    user_id, age (years), gender, occupation, zip_code (<NA> if unknown), row = user index; scale: lowest and highest rating.
     """
 
     name: str
@@ -39,53 +42,93 @@ class Ratings:
 
     @property
     def density(self) -> float:
-        """Share of the user × item cells that hold a rating."""
+        """Share of the user × item pairs that have a rating: |R| / (n_users · n_items)."""
         return len(self.table) / (self.n_users * self.n_items)
+
+    def __repr__(self) -> str:
+        sizes = f"{len(self.table):,} ratings, {self.n_users:,} users, {self.n_items:,} items"
+        return f"Ratings({self.name}: {sizes}, density {self.density:.1%})"
 
 
 def build_ratings(
     name: str, table: pd.DataFrame, items: pd.DataFrame, users: pd.DataFrame, *, scale: tuple[float, float], source: str
 ) -> Ratings:
-    """Check raw rows and number users and items from 0: the one way into `Ratings`.
+    """Check raw rows and number users and items from 0: the one way into `Ratings`. An error names the file `source`.
 
-    table: at least the columns user_id, item_id, rating, timestamp. source names the file in error messages.
-    Raises DataError for missing columns, no rows, NaN, a rating outside `scale`, a pair rated twice, an unknown user or item.
+    table: columns user_id, item_id, rating, timestamp; items and users: as in `Ratings`, in any order of rows.
+    Raises DataError for a missing column, no rows, NaN, a rating outside `scale`, an id described or a pair rated twice, and
+    an item or user without a row of its own.
     """
-    missing = [column for column in COLUMNS if column not in table.columns]
-    if missing:
-        raise DataError(f"{source}: column {', '.join(missing)} is missing; found {', '.join(map(str, table.columns))}")
-    if table.empty:
-        raise DataError(f"{source}: no rating in it; is the file complete?")
-    table = table[COLUMNS].reset_index(drop=True)
-    for column in COLUMNS:
-        if table[column].isna().any():
-            row = int(table[column].isna().to_numpy().argmax())
-            raise DataError(f"{source}: {column} is missing (NaN) in data row {row + 1}; remove or complete that row")
-    low, high = scale
-    outside = ~table.rating.between(low, high).to_numpy()
-    if outside.any():
-        row = int(outside.argmax())
-        raise DataError(
-            f"{source}: rating {table.rating.iloc[row]:g} in data row {row + 1} is outside {low:g} to {high:g}; "
-            f"{int(outside.sum())} such rows"
-        )
-    twice = table.duplicated(["user_id", "item_id"]).to_numpy()
+    where = source
+    require_columns(table, KEYS, where)
+    for rows, what in ((table, "ratings"), (items, "items"), (users, "users")):
+        if rows.empty:
+            raise DataError(f"{where}: there are no {what} in it; fetch or unpack the data set again")
+    items = _by_id(items, "item_id", where)
+    users = _by_id(users, "user_id", where)
+    table = table.reset_index(drop=True)
+    table = to_numbers(table, ("rating", "timestamp"), where)
+    _check_values(table, where, scale)
+    table = table.assign(
+        rating=table.rating.astype(np.float64),
+        timestamp=table.timestamp.astype(np.int64),
+        user=_indices(table.user_id, users.user_id, where, "user"),
+        item=_indices(table.item_id, items.item_id, where, "item"),
+    )
+    twice = table.duplicated(["user", "item"])
     if twice.any():
-        row = table.iloc[int(twice.argmax())]
-        raise DataError(f"{source}: user {row.user_id} rated item {row.item_id} twice; keep one of the rows")
-    users = users.sort_values("user_id", ignore_index=True)
-    items = items.reset_index(drop=True)
-    table["user"] = _positions(users.user_id, table.user_id, f"{source}: user")
-    table["item"] = _positions(items.item_id, table.item_id, f"{source}: item")
-    table = table.astype({"rating": np.float64, "timestamp": np.int64})
-    return Ratings(name=name, table=table, items=items, users=users, scale=scale)
+        row = table[twice].iloc[0]
+        problem = f"{int(twice.sum())} ratings repeat a pair, first user {row.user_id} on item {row.item_id}"
+        raise DataError(f"{where}: {problem}; keep one rating per user and item")
+    return Ratings(name=name, table=table[[*KEYS, "user", "item"]], items=items, users=users, scale=scale)
 
 
-def _positions(known: pd.Series, wanted: pd.Series, what: str) -> np.ndarray:
-    """Row position of each wanted id among the known ones; DataError for an id that is not there."""
-    if known.duplicated().any():
-        raise DataError(f"{what} {known[known.duplicated()].iloc[0]} is described twice; keep one of the rows")
-    positions = pd.Index(known).get_indexer(wanted)
-    if (positions < 0).any():
-        raise DataError(f"{what} {wanted.iloc[int((positions < 0).argmax())]} has ratings but no description")
-    return positions
+def to_numbers(table: pd.DataFrame, columns: tuple[str, ...], where: str, *, first_line: int = 0) -> pd.DataFrame:
+    """The same table with finite numbers in `columns`; raises DataError that points at the first that is none.
+
+    first_line: number of the first row's line in the file; 0 if unknown, then the error counts data rows.
+    """
+    numbers = {}
+    for column in columns:
+        values = pd.to_numeric(table[column], errors="coerce")
+        bad = ~np.isfinite(values.to_numpy(dtype=np.float64, na_value=np.nan))
+        if bad.any():
+            row = int(np.flatnonzero(bad)[0])
+            seen = table[column].iloc[row]
+            seen = "nothing" if pd.isna(seen) else repr(str(seen))
+            place = f"line {row + first_line}" if first_line else f"data row {row + 1}"
+            problem = f"{where}, {place}: column {column} holds {seen}, a number is needed"
+            raise DataError(f"{problem}; {int(bad.sum())} such rows; fetch or unpack the data set again")
+        numbers[column] = values
+    return table.assign(**numbers)
+
+
+def require_columns(table: pd.DataFrame, columns: tuple[str, ...], where: str) -> None:
+    """Raises DataError that names the columns which `table` lacks."""
+    missing = [column for column in columns if column not in table.columns]
+    if missing:
+        raise DataError(f"{where}: no column {', '.join(missing)}; found {', '.join(map(str, table.columns))}")
+
+
+def _by_id(rows: pd.DataFrame, key: str, where: str) -> pd.DataFrame:
+    twice = rows[key][rows[key].duplicated()]
+    if len(twice):
+        raise DataError(f"{where}: {key} {twice.iloc[0]} stands in {len(twice) + 1} rows; each may stand once")
+    return rows.sort_values(key, kind="stable", ignore_index=True)
+
+
+def _check_values(table: pd.DataFrame, where: str, scale: tuple[float, float]) -> None:
+    low, high = scale
+    outside = ~table.rating.between(low, high).to_numpy()  # a NaN is outside too
+    if outside.any():
+        row = int(np.flatnonzero(outside)[0])
+        problem = f"rating {table.rating.iloc[row]} of row {row + 1} is outside {low:g} to {high:g}"
+        raise DataError(f"{where}: {problem}, as are {int(outside.sum())} in all; is it the file of another data set?")
+
+
+def _indices(ids: pd.Series, known: pd.Series, where: str, kind: str) -> np.ndarray:
+    index = pd.Index(known).get_indexer(ids)
+    if (index < 0).any():
+        stranger = ids.iloc[int(np.flatnonzero(index < 0)[0])]
+        raise DataError(f"{where}: {kind} {stranger} is rated but not in the table of {kind}s; the files are of two versions")
+    return index.astype(np.int64)
