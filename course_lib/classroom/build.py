@@ -12,17 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from course_lib.classroom import masters
+from course_lib.classroom.kernel import BuildError, bare, execute
 from course_lib.config import settings
 
 LARGEST = 300_000  # bytes of a notebook
-CELL_TIMEOUT = 300  # seconds
 KERNEL = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
-WIDGET = "application/vnd.jupyter.widget-view+json"
-ENVIRONMENT = {"OMP_NUM_THREADS": "1", "COURSE_PROGRESS": "off", "HF_HUB_OFFLINE": "1", "PYTHONHASHSEED": "0"}
-
-
-class BuildError(RuntimeError):
-    """A notebook that could not be built: which one, at which cell, and why."""
 
 
 @dataclass(frozen=True)
@@ -145,10 +139,10 @@ def differences(target: Target) -> list[str]:
         found = nbformat.read(target.path, as_version=nbformat.NO_CONVERT)
     except Exception as error:
         return [f"{target.label}: cannot be read as a notebook ({type(error).__name__})"]
-    if _bare(found["metadata"]) != _bare(target.notebook["metadata"]) or found.get("nbformat_minor", 0) < 5:
+    if bare(found["metadata"]) != bare(target.notebook["metadata"]) or found.get("nbformat_minor", 0) < 5:
         return [f"{target.label}: notebook metadata differ"]
     for n, (old, new) in enumerate(zip(found["cells"], target.notebook["cells"], strict=False), start=1):
-        changed = [k for k in ("cell_type", "source", "metadata", "id") if _bare(old.get(k)) != _bare(new[k])]
+        changed = [k for k in ("cell_type", "source", "metadata", "id") if bare(old.get(k)) != bare(new[k])]
         if changed:
             return [f"{target.label}: cell {n} differs in {', '.join(changed)}"]
     if len(found["cells"]) != len(target.notebook["cells"]):
@@ -157,13 +151,6 @@ def differences(target: Target) -> list[str]:
     if counts != list(range(1, len(counts) + 1)):
         return [f"{target.label}: not executed from top to bottom"]
     return []
-
-
-def _bare(value):
-    """Plain dicts and lists in place of nbformat's own, and cell text without its final newline."""
-    if isinstance(value, dict):
-        return {k: _bare(v) for k, v in value.items()}
-    return [_bare(v) for v in value] if isinstance(value, list | tuple) else value
 
 
 def orphans(root: Path) -> list[str]:
@@ -178,7 +165,7 @@ def _make(target: Target) -> int:
     import nbformat
 
     target.path.parent.mkdir(parents=True, exist_ok=True)
-    notebook = execute(target)
+    notebook = execute(target.notebook, target.path.parent, target.label)
     nbformat.validate(notebook)
     content = (nbformat.writes(notebook, indent=1).rstrip("\n") + "\n").encode()
     if len(content) > LARGEST:
@@ -195,56 +182,6 @@ def _make(target: Target) -> int:
         Path(beside).unlink(missing_ok=True)
         raise
     return len(content)
-
-
-def execute(target: Target) -> dict:
-    """Run a target's cells in a kernel of its own, in the folder where a learner would run them, and tidy the outputs."""
-    import nbformat
-    from nbclient import NotebookClient
-    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
-
-    notebook = nbformat.from_dict(_bare(target.notebook))
-    environment = {k: v for k, v in os.environ.items() if k != "COURSE_GRADING"} | ENVIRONMENT
-    client = NotebookClient(
-        notebook,
-        timeout=CELL_TIMEOUT,
-        kernel_name=KERNEL["name"],
-        record_timing=False,
-        extra_arguments=["--log-level=ERROR"],
-        resources={"metadata": {"path": str(target.path.parent)}},
-    )
-    try:
-        client.execute(env=environment)
-    except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
-        raise BuildError(f"{target.label} stops: {error}") from None
-    notebook["metadata"] = _bare(target.notebook["metadata"])
-    count = 0
-    for cell, original in zip(notebook["cells"], target.notebook["cells"], strict=True):
-        cell["metadata"] = _bare(original["metadata"])
-        if cell["cell_type"] == "code":
-            count += 1
-            cell["outputs"] = [nbformat.from_dict(o) for o in tidy(cell["outputs"], target.label, count)]
-            cell["execution_count"] = count
-    return notebook
-
-
-def tidy(outputs: list[dict], label: str, count: int) -> list[dict]:
-    """Outputs worth storing: no live widgets (nor what their call returns), streams joined; stderr is an error."""
-    kept: list[dict] = []
-    live = any(WIDGET in o.get("data", {}) for o in outputs)
-    for output in map(dict, outputs):
-        kind, data = output["output_type"], output.get("data", {})
-        if kind == "stream" and output["name"] == "stderr":
-            raise BuildError(f"{label}: code cell {count} writes to stderr; silence its cause:\n{output['text']}")
-        if WIDGET in data or (live and str(data.get("text/plain", "")).startswith("<")):
-            continue
-        if kind == "stream" and kept and kept[-1]["output_type"] == "stream":
-            kept[-1]["text"] += output["text"]
-            continue
-        if kind == "execute_result":
-            output["execution_count"] = count
-        kept.append(output)
-    return kept
 
 
 def _announce(target: Target, size: int) -> str:

@@ -1,0 +1,150 @@
+"""Runs a master's cells once in a process of its own, and judges many answers against each check cell.
+
+Every answer is judged in a fork, so that no answer can disturb the next, and one that hangs is stopped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import io
+import json
+import linecache
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from course_lib.classroom import masters
+
+PATIENCE = 10.0  # seconds for one answer, at least
+BUDGET = 60.0  # seconds for all mutants of one exercise; beyond it, every second, third, … is tried
+
+
+@functools.cache
+def run(path: Path, mode: str) -> list[dict]:
+    """Results of a master in mode "contract" or "mutation", one dict an answer."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "results.json"
+        state = {"COURSE_STATE": folder, "COURSE_PROGRESS": "off", "MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1"}
+        environment = {k: v for k, v in os.environ.items() if k != "COURSE_GRADING"} | state | {"HF_HUB_OFFLINE": "1"}
+        command = [sys.executable, __file__, str(Path(path).resolve()), mode, str(out)]
+        done = subprocess.run(command, env=environment, cwd=Path(path).parent, capture_output=True, text=True)
+        if done.returncode:
+            raise AssertionError(f"{Path(path).name} does not run to its end:\n{done.stderr[-3000:]}")
+        return json.loads(out.read_text())
+
+
+class Lesson:
+    """The namespace of a lesson, as a kernel would hold it."""
+
+    def __init__(self):
+        self.names = {"__name__": "__main__", "display": lambda *objects, **options: None}
+        self.cells = 0
+
+    def execute(self, source: str) -> None:
+        """Run one cell; its text is known to linecache, as in a kernel, so that cards can quote it."""
+        self.cells += 1
+        file = f"<cell {self.cells}>"
+        linecache.cache[file] = (len(source), None, [line + "\n" for line in source.splitlines()], file)
+        with contextlib.redirect_stdout(io.StringIO()):
+            exec(compile(source, file, "exec"), self.names)
+
+    def judge(self, answers: list[str], check: str, *, grading: bool = False, patience: float = PATIENCE) -> dict:
+        """State and message of the card after these cells and the check; "raised" names what came out of a cell."""
+        read, write = os.pipe()
+        child = os.fork()
+        if not child:
+            try:
+                os.write(write, json.dumps(self._outcome(answers, check, grading)).encode())
+            finally:
+                os._exit(0)
+        os.close(write)
+        try:
+            ready = select.select([read], [], [], patience)[0]
+            data = b"".join(iter(lambda: os.read(read, 65536), b"")) if ready else b""
+        finally:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            os.close(read)
+        return json.loads(data) if data else {"state": "no verdict", "message": "", "raised": "time" if not ready else "death"}
+
+    def _outcome(self, answers: list[str], check: str, grading: bool) -> dict:
+        from course_lib.classroom import check as exported  # noqa: F401  (the module of the same name is wanted)
+        from course_lib.config import settings
+
+        module = sys.modules["course_lib.classroom.check"]
+        cards, raised = [], ""
+        module._display = cards.append
+        chosen = dataclasses.replace(settings(), grading=grading)
+        module.settings = lambda: chosen
+        try:
+            for source in [*answers, check]:
+                self.execute(source)
+        except BaseException as error:
+            raised = type(error).__name__
+        if not cards:
+            return {"state": "no verdict", "message": "", "raised": raised}
+        return {"state": cards[-1].state, "message": cards[-1].message, "raised": raised}
+
+
+def _contract(lesson: Lesson, exercise: masters.Exercise) -> list[dict]:
+    """The unsolved answer, the solution, and each wrong answer, as a learner and as a grader would see them."""
+    solution = [masters.solved(a) for a in exercise.answers]
+    empty = [masters.unsolved(a, exercise.number) for a in exercise.answers]
+    seen, full = masters.unsolved(exercise.check), masters.solved(exercise.check)
+    found = [
+        {"case": "unsolved", **lesson.judge(empty, seen)},
+        {"case": "unsolved, graded", **lesson.judge(empty, full, grading=True)},
+        {"case": "solution", **lesson.judge(solution, seen)},
+        {"case": "solution, graded", **lesson.judge(solution, full, grading=True)},
+    ]
+    for n, wrong in enumerate(exercise.wrong, start=1):
+        found.append({"case": f"wrong {n}", **lesson.judge([*solution, masters.solved(wrong)], seen)})
+    return [{"exercise": exercise.number, **f} for f in found]
+
+
+def _mutation(lesson: Lesson, exercise: masters.Exercise) -> list[dict]:
+    """Each mutant of the solution, under the full check."""
+    from mutation import mutants
+
+    solution = [masters.solved(a) for a in exercise.answers]
+    check = masters.solved(exercise.check)
+    start = time.monotonic()
+    verdict = lesson.judge(solution, check)
+    if verdict["state"] != "passed":
+        raise AssertionError(f"exercise {exercise.number}: its own solution is {verdict}")
+    seconds = time.monotonic() - start
+    tried = [(n, m) for n, answer in enumerate(exercise.answers) for m in mutants(answer)]
+    stride = max(1, round(len(tried) * seconds / BUDGET))
+    found = []
+    for n, mutant in tried[::stride]:
+        cells = [*solution[:n], mutant.source, *solution[n + 1 :]]
+        verdict = lesson.judge(cells, check, patience=max(PATIENCE, 5 * seconds))
+        found.append({"exercise": exercise.number, "mutant": mutant.change, "rejected": verdict["state"] != "passed"})
+    return found
+
+
+def main(path: str, mode: str, out: str) -> None:
+    """Run the cells in order; at each check cell judge the answers, then go on with the solution."""
+    from course_lib import plots
+
+    plots.show = lambda fig, *, alt: plots.plt.close(fig)
+    master, lesson, results = masters.load(Path(path)), Lesson(), []
+    for cell in master.cells:
+        if cell.kind != "code" or cell.is_wrong:
+            continue
+        for exercise in master.exercises:
+            if exercise.check is cell:
+                results += {"contract": _contract, "mutation": _mutation}[mode](lesson, exercise)
+        lesson.execute(masters.solved(cell))
+    Path(out).write_text(json.dumps(results))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
