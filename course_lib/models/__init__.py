@@ -6,7 +6,9 @@ from course_lib.models.baselines import BiasBaseline, GlobalMean, Popularity
 from course_lib.models.bayesian import BayesianMF
 from course_lib.models.content import ContentBased
 from course_lib.models.ease import EASE
+from course_lib.models.factorization_machine import FactorizationMachine, factorization_machine, interactions
 from course_lib.models.features import item_features, user_features
+from course_lib.models.matrix_factorization import MatrixFactorization, bce_loss, bpr_loss, mse_loss
 from course_lib.models.neighbours import ItemKNN, UserKNN
 
 __all__ = [
@@ -15,13 +17,20 @@ __all__ = [
     "BayesianMF",
     "BiasBaseline",
     "ContentBased",
+    "FactorizationMachine",
     "GlobalMean",
     "ItemKNN",
+    "MatrixFactorization",
     "ModelError",
     "Popularity",
     "Recommender",
     "UserKNN",
+    "bce_loss",
+    "bpr_loss",
+    "factorization_machine",
+    "interactions",
     "item_features",
+    "mse_loss",
     "predict",
     "user_features",
 ]

@@ -115,40 +115,40 @@ class Side:
 
     values: sparse.csr_matrix  # (n, m), centred ratings
     rated: sparse.csr_matrix  # (n, m), ones in the same places
-    basis: np.ndarray | None  # (n, r), the features turned so that its columns are orthogonal
+    basis: np.ndarray | None  # (n, r) float32, the features turned so that its columns are orthogonal
     vectors: np.ndarray  # (n, k), the last column is the bias
     weights: np.ndarray  # (r, k), Γ for `basis`
+    centres: np.ndarray | float = 0.0  # (n, k), basis Γ
     strength: float = 1.0  # λ
 
     @classmethod
     def start(cls, values, features, size: int, rng: np.random.Generator) -> Side:
         """Small random vectors, no weights yet."""
-        basis = None if features is None else orthogonal(features)
+        basis = None if features is None else orthogonal(features).astype(np.float32)
         vectors = rng.normal(0, 0.1, (values.shape[0], size))
         return cls(values, known(values), basis, vectors, np.zeros((0 if basis is None else basis.shape[1], size)))
 
     def sample(self, other: np.ndarray, alpha: float, rng: np.random.Generator) -> float:
         """New m, Λ, Γ, λ and vectors, given the other side's vectors (m, k); returns Σ (r − ŷ)² with the new ones."""
-        centre = 0.0 if self.basis is None else self.basis @ self.weights
-        mean, precision = normal_wishart(self.vectors - centre, self.weights, self.strength, rng)
+        mean, precision = normal_wishart(self.vectors - self.centres, self.weights, self.strength, rng)
         if self.basis is not None:
             self._sample_weights(self.vectors - mean, precision, rng)
-            mean = mean + self.basis @ self.weights
         design = np.hstack([other[:, :-1], np.ones((len(other), 1))])
         matrices = gram(self.rated, design)
         targets = self.values @ design - self.rated @ (other[:, -1:] * design)
-        self.vectors = normal(alpha * matrices + precision, alpha * targets + mean @ precision, rng)
+        self.vectors = normal(alpha * matrices + precision, alpha * targets + (mean + self.centres) @ precision, rng)
         explained = np.einsum("nk,nk->", self.vectors, np.einsum("nkl,nl->nk", matrices, self.vectors) - 2 * targets)
         offsets = self.values.data - other[self.values.indices, -1]
         return float(offsets @ offsets + explained)
 
     def _sample_weights(self, deviations: np.ndarray, precision: np.ndarray, rng: np.random.Generator) -> None:
         """Γ and λ. In the orthogonal basis each row of Γ is on its own: Normal(sᵀd / (s² + λ), ((s² + λ) Λ)⁻¹)."""
-        total = (self.basis**2).sum(0)[:, None] + self.strength
+        total = np.einsum("nr,nr->r", self.basis, self.basis)[:, None] + self.strength
         noise = linalg.solve_triangular(np.linalg.cholesky(precision).T, rng.normal(size=self.weights.shape).T)
-        self.weights = self.basis.T @ deviations / total + noise.T / np.sqrt(total)
+        self.weights = self.basis.T @ deviations.astype(np.float32) / total + noise.T / np.sqrt(total)
         size = np.einsum("rk,kl,rl->", self.weights, precision, self.weights)
         self.strength = rng.gamma(1 + self.weights.size / 2, 1 / (1 + size / 2))
+        self.centres = (self.basis @ self.weights.astype(np.float32)).astype(np.float64)
 
 
 def normal_wishart(deviations, weights, strength: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
