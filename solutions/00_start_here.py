@@ -224,9 +224,9 @@ print(f"films on both lists: {len(shared)} of 6")
 #
 # ```mermaid
 # flowchart TD
-#     R["Recommender system<br/>0, 1, 2"] --> M["Two vectors, one product<br/>3, 4"]
+#     R["Recommender system<br/>0, 1, 2"] --> C["Course learning<br/>11"]
 #     R --> L["Large model<br/>5, 6"]
-#     R --> C["Course learning<br/>11"]
+#     R --> M["Two vectors, one product<br/>3, 4"]
 #     C --> K["Knowledge graph<br/>10"]
 #     C --> D["Deep learning<br/>12, 13, 14"]
 #     L --> P["Pretraining<br/>6, 11"]
