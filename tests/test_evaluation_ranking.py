@@ -47,6 +47,12 @@ def test_top_k_by_hand():
     np.testing.assert_array_equal(top_k(torch.tensor(scores), 1), [[1], [2]])
 
 
+def test_top_k_of_many_ties_is_in_the_order_of_the_catalogue():
+    scores = np.random.default_rng(0).integers(0, 3, (5, 1000)).astype(float)
+    expected = [sorted(range(1000), key=lambda i, row=row: (-row[i], i)) for row in scores]
+    np.testing.assert_array_equal(top_k(scores, 1000), expected)
+
+
 @pytest.mark.parametrize("k", [0, 4])
 def test_top_k_refuses_a_k_beyond_the_catalogue(k):
     with pytest.raises(ValueError, match=r"number of items \(3\)"):
@@ -74,7 +80,7 @@ def test_hits_take_relevance_in_every_form():
 def test_an_empty_place_is_never_a_hit_and_users_do_not_mix():
     assert not hits([[-1, -1]], [{0}]).any()
     assert not hits([[0], [3]], [{3}, {0}]).any()
-    assert not hits([[1, -1], [0, -1]], [{0}, {1}]).any()
+    assert not hits([[0, -1], [0, -1]], [{1}, {1}]).any()  # −1 must not reach the last item of the user before
     assert not hits([[0], [1]], [set(), set()]).any()
 
 
