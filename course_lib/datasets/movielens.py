@@ -8,7 +8,7 @@ import pandas as pd
 
 from course_lib.datasets.fetch import fetch_movielens
 from course_lib.datasets.files import Source, read_table
-from course_lib.datasets.ratings import KEYS, Ratings, build_ratings, to_numbers
+from course_lib.datasets.ratings import KEYS, DataError, Ratings, build_ratings, to_numbers
 
 NAME = "MovieLens-100K"
 SCALE = (1.0, 5.0)
@@ -61,6 +61,9 @@ def _from_grouplens(files: Source) -> Ratings:
     items = read_table(files, "u.item", tuple(names), sep="|", names=names, encoding="latin-1")
     users = read_table(files, "u.user", PERSON, sep="|", names=list(PERSON), encoding="latin-1")
     title, year = split_title(items.title_year)
+    if not items[GENRES].isin(["0", "1"]).all(axis=None):
+        problem = f"{files.where('u.item')}: a genre's mark is neither 0 nor 1, or a line has fewer than {len(names)} fields"
+        raise DataError(f"{problem}; unpack the archive again")
     marks = (items[GENRES] == "1").to_numpy()
     genres = [[genre for genre, mark in zip(GENRES, row, strict=True) if mark] for row in marks]
     items = items.assign(title=title, year=year, genres=genres)

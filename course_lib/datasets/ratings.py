@@ -66,6 +66,8 @@ def build_ratings(
             raise DataError(f"{where}: there are no {what} in it; fetch or unpack the data set again")
     items = _by_id(items, "item_id", where)
     users = _by_id(users, "user_id", where)
+    if items.title.isna().any():
+        raise DataError(f"{where}: item {items.item_id[items.title.isna()].iloc[0]} has no title; the file of items is damaged")
     table = table.reset_index(drop=True)
     table = to_numbers(table, ("rating", "timestamp"), where)
     _check_values(table, where, scale)
@@ -77,8 +79,10 @@ def build_ratings(
     )
     twice = table.duplicated(["user", "item"])
     if twice.any():
-        row = table[twice].iloc[0]
-        problem = f"{int(twice.sum())} ratings repeat a pair, first user {row.user_id} on item {row.item_id}"
+        row = int(np.flatnonzero(twice)[0])
+        problem = (
+            f"a pair is rated twice, first user {table.user_id[row]} on item {table.item_id[row]}, {int(twice.sum())} in all"
+        )
         raise DataError(f"{where}: {problem}; keep one rating per user and item")
     return Ratings(name=name, table=table[[*KEYS, "user", "item"]], items=items, users=users, scale=scale)
 
@@ -113,7 +117,9 @@ def require_columns(table: pd.DataFrame, columns: tuple[str, ...], where: str) -
 def _by_id(rows: pd.DataFrame, key: str, where: str) -> pd.DataFrame:
     twice = rows[key][rows[key].duplicated()]
     if len(twice):
-        raise DataError(f"{where}: {key} {twice.iloc[0]} stands in {len(twice) + 1} rows; each may stand once")
+        raise DataError(
+            f"{where}: {key} {twice.iloc[0]} stands in {int((rows[key] == twice.iloc[0]).sum())} rows; each may stand once"
+        )
     return rows.sort_values(key, kind="stable", ignore_index=True)
 
 
