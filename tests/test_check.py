@@ -57,7 +57,7 @@ def test_a_wrong_answer_shows_message_value_and_condition(capsys):
     card = run(NO_BIAS, CHECK)
     assert card.state == FAILED
     assert card.message == "multiply in pairs, then add b once"
-    assert dict(card.details) == {"Seen": "11", "Check": "abs(predict([1, 2], [3, 4], 0.5) - 11.5) < 1e-09"}
+    assert dict(card.details) == {"Seen": "11", "Check, line 2": "abs(predict([1, 2], [3, 4], 0.5) - 11.5) < 1e-09"}
     assert capsys.readouterr().out.count("noise") == 1  # the value seen is evaluated quietly
 
 

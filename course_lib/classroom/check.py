@@ -171,7 +171,7 @@ def _explain_assert(frame, block, error, line: int, repeat: bool) -> tuple[str, 
     if repeat:
         seen = _value(_subject(test), frame)
         details += [("Seen", seen)] if seen is not None else []
-    details.append(("Check", _short(ast.unparse(test), 160)))
+    details.append((f"Check, line {asserts[-1].lineno}", _short(ast.unparse(test), 160)))
     return message or "This condition does not hold.", tuple(details)
 
 
