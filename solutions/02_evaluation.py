@@ -217,7 +217,7 @@ ax.plot(false_positive_rate, true_positive_rate, label="bias baseline")
 ax.plot([0, 1], [0, 1], "--", label="guessing")
 at = np.argmin(abs(thresholds - 3.5))
 ax.plot(false_positive_rate[at], true_positive_rate[at], "o", color="black", label="threshold 3.5")
-ax.set(xlabel="share of unliked ratings called yes", ylabel="share of liked ratings called yes (recall)")
+ax.set(xlabel="share of unliked ratings called yes", ylabel="recall: share of likes called yes")
 ax.legend()
 plots.show(
     fig,
@@ -604,40 +604,111 @@ table.round(2)
 #
 # ## Quiz
 #
-# <details><summary>1. Two models have equal MAE, and A has the higher RMSE. What do you know?
-# (a) A is biased; (b) A has some larger misses; (c) A is worse for users.</summary>
+# **1.** Two models have equal MAE, and A has the higher RMSE. Then
 #
-# **b.** Squaring lifts large misses. (a) bias shows in the mean error, which neither metric reports. (c) depends on what a large miss
-# costs.
+# <details><summary>a) A is biased</summary>
 #
-# </details>
-# <details><summary>2. A paper reports an F1 of 0.72 on MovieLens likes. (a) Good; (b) poor; (c) as good as always saying yes.</summary>
-#
-# **c.** More than half of all ratings are likes. (a) and (b) judge a number without its baseline.
+# Not known: bias shows in the mean error, which neither metric reports.
 #
 # </details>
-# <details><summary>3. What does an AUC of 0.78 mean? (a) 78 % of decisions are right; (b) a random like scores above a random
-# non-like in 78 % of pairs; (c) 78 % of likes are found.</summary>
+# <details><summary>b) A has some larger misses</summary>
 #
-# **b.** (a) is accuracy, (c) is recall; both need a threshold, which AUC does not have.
-#
-# </details>
-# <details><summary>4. HR@10 is 0.65 among 99 negatives. In the full ranking it is (a) 0.65; (b) higher; (c) lower, by an amount that
-# depends on the model.</summary>
-#
-# **c.** More rivals can only push the target down. (a) would need the other films to be harmless; (b) is impossible. How far it falls
-# differs from model to model, so sampled scores cannot be converted.
+# Yes. Squaring lifts large misses; the even ones must be smaller to keep the MAE.
 #
 # </details>
-# <details><summary>5. Two intervals overlap. (a) The models are equal; (b) look at the paired difference; (c) use more decimals.</summary>
+# <details><summary>c) A is worse for users</summary>
 #
-# **b.** Overlap of separate intervals does not speak about the difference over the same users. (a) concludes too much, (c) adds
-# nothing.
+# Only if a large miss hurts more than several small ones. That is a decision about people, not about numbers.
 #
 # </details>
-# <details><summary>6. With one relevant film per user, which is equal to MRR? (a) MAP over the full list; (b) NDCG; (c) hit rate.</summary>
 #
-# **a.** With one relevant film, average precision is 1 over its place. (b) discounts by a logarithm, (c) ignores the place.
+# **2.** A paper reports an F1 of 0.72 for predicting likes on MovieLens. This is
+#
+# <details><summary>a) good</summary>
+#
+# A number without its baseline is neither good nor bad.
+#
+# </details>
+# <details><summary>b) poor</summary>
+#
+# The same mistake in the other direction.
+#
+# </details>
+# <details><summary>c) what always saying yes gets</summary>
+#
+# Yes. More than half of all ratings are likes.
+#
+# </details>
+#
+# **3.** An AUC of 0.78 means
+#
+# <details><summary>a) 78 % of the decisions are right</summary>
+#
+# That is accuracy, which needs a threshold.
+#
+# </details>
+# <details><summary>b) a random like scores above a random non-like in 78 % of pairs</summary>
+#
+# Yes, with ties counting half.
+#
+# </details>
+# <details><summary>c) 78 % of the likes are found</summary>
+#
+# That is recall, which needs a threshold, too.
+#
+# </details>
+#
+# **4.** HR@10 is 0.65 among 99 negatives. In the full ranking it is
+#
+# <details><summary>a) the same</summary>
+#
+# Only if none of the other 1,500 films ever scores higher.
+#
+# </details>
+# <details><summary>b) higher</summary>
+#
+# Impossible: more rivals can only push the target down.
+#
+# </details>
+# <details><summary>c) lower, by an amount that depends on the model</summary>
+#
+# Yes. That is why sampled scores cannot be converted.
+#
+# </details>
+#
+# **5.** The intervals of two models overlap. What now?
+#
+# <details><summary>a) They are equal</summary>
+#
+# Overlap of separate intervals does not speak about the difference over the same users.
+#
+# </details>
+# <details><summary>b) Look at the paired difference</summary>
+#
+# Yes. What is hard for one model is mostly hard for the other, and the difference forgets it.
+#
+# </details>
+# <details><summary>c) Print more decimals</summary>
+#
+# Digits beyond the interval carry no information.
+#
+# </details>
+#
+# **6.** Every user has one relevant film. MRR is then equal to
+#
+# <details><summary>a) MAP over the full list</summary>
+#
+# Yes: with one relevant film, average precision is 1 over its place.
+#
+# </details>
+# <details><summary>b) NDCG</summary>
+#
+# No: NDCG discounts by a logarithm, so place 3 weighs 1/2 and not 1/3.
+#
+# </details>
+# <details><summary>c) the hit rate</summary>
+#
+# No: the hit rate ignores the place inside the list.
 #
 # </details>
 #
@@ -645,7 +716,7 @@ table.round(2)
 #
 # > It answers the question how to evaluate a recommender with accuracy, recall, F1 and the ROC curve.
 #
-# **Holds with conditions.** The four say how well *given* films are told apart. On the task that the article is about, choosing from a
+# **Verdict: holds with conditions.** The four say how well *given* films are told apart. On the task that the article is about, choosing from a
 # catalogue, the model with an AUC of 0.78 has an NDCG@10 below 0.02, under the popularity list's 0.04. Ranking metrics over the whole
 # catalogue, with intervals, must stand beside them.
 #
