@@ -26,9 +26,17 @@ PATIENCE = 10.0  # seconds for one answer, at least
 BUDGET = 60.0  # seconds for all mutants of one exercise; beyond it, every second, third, … is tried
 
 
-@functools.cache
 def run(path: Path, mode: str) -> list[dict]:
-    """Results of a master in mode "contract" or "mutation", one dict an answer."""
+    """Results of a master in mode "contract" or "mutation", one dict an answer; AssertionError where it does not run."""
+    results = _run(path, mode)
+    if isinstance(results, str):
+        raise AssertionError(results)
+    return results
+
+
+@functools.cache
+def _run(path: Path, mode: str) -> list[dict] | str:
+    """The results, or what went wrong; either is kept, so that a faulty lesson costs its time once."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "results.json"
         state = {"COURSE_STATE": folder, "COURSE_PROGRESS": "off", "MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1"}
@@ -36,7 +44,7 @@ def run(path: Path, mode: str) -> list[dict]:
         command = [sys.executable, __file__, str(Path(path).resolve()), mode, str(out)]
         done = subprocess.run(command, env=environment, cwd=Path(path).parent, capture_output=True, text=True)
         if done.returncode:
-            raise AssertionError(f"{Path(path).name} does not run to its end:\n{done.stderr[-3000:]}")
+            return f"{Path(path).name} does not run to its end:\n{done.stderr[-3000:]}"
         return json.loads(out.read_text())
 
 

@@ -39,15 +39,16 @@ def bare(node: ast.AST) -> str:
 
 
 def library() -> dict[str, list[str]]:
-    """Public top-level functions and classes of course_lib: name → their bare sources."""
+    """Functions and classes that a lesson can import from course_lib.layer: name → their bare sources."""
     found: dict[str, list[str]] = {}
     for module in pkgutil.walk_packages(course_lib.__path__, "course_lib."):
         if ".classroom" in module.name:
             continue
+        public = dir(importlib.import_module(".".join(module.name.split(".")[:2])))
         with open(importlib.util.find_spec(module.name).origin, encoding="utf-8") as file:
             body = ast.parse(file.read()).body
         for node in body:
-            if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_") and node.name in public:
                 found.setdefault(node.name, []).append(bare(node))
     return found
 
