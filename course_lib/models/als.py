@@ -33,14 +33,14 @@ class ALS(Recommender):
         power: float = 0.5,
         epochs: int = 12,
         feedback: str = "explicit",
-        alpha: float = 10.0,
+        alpha: float = 5.0,
         seed: int = 0,
     ):
         if feedback not in ("explicit", "implicit"):
             raise ValueError(
                 f'feedback is "explicit" (predict the stars) or "implicit" (predict what is rated), not {feedback!r}'
             )
-        reg = {"explicit": 1.3, "implicit": 10.0}[feedback] if reg is None else reg
+        reg = {"explicit": 1.3, "implicit": 20.0}[feedback] if reg is None else reg
         if embedding_size < 1 or epochs < 1:
             raise ValueError(f"embedding_size and epochs start at 1, but are {embedding_size} and {epochs}")
         if not (reg > 0 and reg_bias > 0 and alpha > 0 and 0 <= power <= 1):
