@@ -118,9 +118,12 @@ def page():
 def open_and_run_all(page: Page, address: str) -> None:
     """Open a notebook and choose Run → Run All Cells."""
     page.goto(address)
-    expect(page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]')).to_be_attached(timeout=90_000)
+    expect(page.locator("#jp-main-statusbar")).to_contain_text("Python 3 (ipykernel) | Idle", timeout=120_000)
     running = page.locator(".jp-InputPrompt", has_text="[*]").first
-    for _ in range(5):  # a click before the kernel is wholly connected may be lost
+    for _ in range(5):  # a click before the kernel is wholly connected may be lost, or bring the choice of a kernel
+        accept = page.locator(".jp-Dialog .jp-mod-accept")
+        if accept.count():
+            accept.first.click()
         page.locator(".lm-MenuBar-itemLabel", has_text=re.compile("^Run$")).click()
         page.locator(".lm-Menu-itemLabel", has_text=re.compile("^Run All Cells$")).click()
         try:
