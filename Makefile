@@ -34,14 +34,14 @@ lint: $(READY)  ## ruff on the library, tests, masters and notebooks
 	$(BIN)/ruff format --check .
 
 unit: data  ## tests of the library and of every promise
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+	PYTHONPATH=tests/offline $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 notebooks: data  ## nbval on every solved and every unsolved lesson
-	COURSE_PROGRESS=off $(BIN)/python -m pytest --nbval --nbval-cell-timeout=300 -n $(JOBS) --dist loadfile solutions lessons
+	COURSE_PROGRESS=off HF_HUB_OFFLINE=1 PYTHONPATH=tests/offline $(BIN)/python -m pytest --nbval --nbval-cell-timeout=300 -n $(JOBS) --dist loadfile solutions lessons
 
 test: lint data  ## prove everything: lint, build check, unit tests, every notebook
 	$(BIN)/course build --check
-	COURSE_PROGRESS=off $(BIN)/python -m pytest --nbval --nbval-cell-timeout=300 -n $(JOBS) --dist loadfile tests solutions lessons
+	COURSE_PROGRESS=off HF_HUB_OFFLINE=1 PYTHONPATH=tests/offline $(BIN)/python -m pytest --nbval --nbval-cell-timeout=300 -n $(JOBS) --dist loadfile tests solutions lessons
 
 build: data  ## masters (solutions/*.py) into notebooks, what changed only
 	$(BIN)/course build --jobs $(JOBS)

@@ -1,41 +1,18 @@
-"""What holds for every test: one thread, no progress files, no network."""
+"""What holds for every test: one thread, no progress files, no network, in this process and in those that it starts."""
 
 import os
+import runpy
+import sys
+from pathlib import Path
 
+OFFLINE = str(Path(__file__).parent / "offline")
 os.environ.update(OMP_NUM_THREADS="1", COURSE_PROGRESS="off", HF_HUB_OFFLINE="1")
-
-import ipaddress  # noqa: E402
-import socket  # noqa: E402
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [OFFLINE, os.environ.get("PYTHONPATH")]))
 
 import pytest  # noqa: E402
 
-
-def is_local(address) -> bool:
-    """Whether a socket address stays on this computer."""
-    host = address[0]
-    if host in ("", "localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:  # a name that has to be looked up elsewhere
-        return False
-
-
-@pytest.fixture(scope="session", autouse=True)
-def no_network():
-    """Connections to other computers raise; those to this one work."""
-    patch = pytest.MonkeyPatch()
-    for name in ("connect", "connect_ex"):
-        original = getattr(socket.socket, name)
-
-        def guarded(self, address, *, original=original):
-            if self.family in (socket.AF_INET, socket.AF_INET6) and not is_local(address):
-                raise RuntimeError(f"a test tried to connect to {address[0]}; tests run without a network")
-            return original(self, address)
-
-        patch.setattr(socket.socket, name, guarded)
-    yield
-    patch.undo()
+if not hasattr(sys.modules.get("sitecustomize"), "close_network"):  # this process was started without that path
+    runpy.run_path(f"{OFFLINE}/sitecustomize.py")
 
 
 @pytest.fixture
