@@ -23,6 +23,7 @@ COMPARISONS = {
 }  # fmt: skip
 SYMMETRIC = {"max", "min", "maximum", "minimum", "add", "multiply", "isclose", "allclose", "logical_and", "logical_or", "hypot"}
 FORMAL = {"strict", "dtype", "copy", "name", "kind"}  # keywords that change no result for the input an exercise promises
+CONVERSIONS = {"list", "tuple", "float", "int", "str", "bool"}  # calls whose loss a fair check forgives
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def _call_faults(node: ast.Call) -> Iterator[tuple]:
 
 
 def _dropped(node: ast.AST) -> Iterator[tuple]:
-    """A term, a sign, a branch or a statement less; the parent's field is replaced."""
+    """A term, a sign, a call, a branch or a statement less; the parent's field is replaced."""
     for attribute, value in ast.iter_fields(node):
         for position, child in enumerate(value) if isinstance(value, list) else [(None, value)]:
             for other in _less(child):
@@ -136,6 +137,8 @@ def _less(child) -> list[ast.AST]:
             return [operand]
         case ast.IfExp(body=body, orelse=orelse):
             return [body, orelse]
+        case ast.Call(func=ast.Name(id=name), args=[only]) if name not in CONVERSIONS and not isinstance(only, ast.Starred):
+            return [only]
         case ast.Expr() | ast.AugAssign() | ast.Assert():
             return [ast.Pass()]
     return []

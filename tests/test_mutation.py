@@ -18,7 +18,7 @@ def test_mutants_of_a_small_function():
         "return x.sum(axis=1) <= 2 - len(x)", "return x.sum(axis=1) > 2 - len(x)", "return x.sum(axis=1) < 2 + len(x)",
         "return x.sum(axis=1) < 2", "return x.sum(axis=1) < len(x)", "return x.sum(axis=2) < 2 - len(x)",
         "return x.sum(axis=0) < 2 - len(x)", "return x.sum() < 2 - len(x)", "return x.sum(axis=1) < 3 - len(x)",
-        "return x.sum(axis=1) < 1 - len(x)",
+        "return x.sum(axis=1) < 1 - len(x)", "return x.sum(axis=1) < 2 - x",
     }  # fmt: skip
 
 
@@ -28,6 +28,7 @@ def test_mutants_of_ranges_slices_and_calls():
     assert found == {
         "a = [f(n, i) for i in range(n) if i]", "a = [f(i, n) for i in range(n + 1) if i]",
         "a = [f(i, n) for i in range(n - 1) if i]", "a = [f(i, n) for i in range(n)]", "b = x[:n + 1]", "b = x[:n - 1]",
+        "a = [f(i, n) for i in n if i]",
     }  # fmt: skip
 
 
