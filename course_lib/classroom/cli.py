@@ -1,4 +1,4 @@
-"""The command line of the course: `course data | doctor | build | progress | check | version`."""
+"""The command line of the course: `course data | doctor | build | progress | check | map | version`."""
 
 from __future__ import annotations
 
@@ -97,6 +97,17 @@ def check(
     console.print(shown)
     console.print(f"{sum(o.earned for o in outcomes):g} of {sum(o.points for o in outcomes):g} points")
     raise typer.Exit(0 if passed else 1)
+
+
+@app.command(name="map")
+def lesson_map(
+    costs: Annotated[bool, typer.Option(help="Run every lesson once, and record its CPU time and memory.")] = True,
+) -> None:
+    """Write the map of the lessons into README.md and lessons/README.md, with the measured cost of each."""
+    from course_lib.classroom import lesson_map as maps
+
+    maps.write(measure=costs)
+    typer.echo("README.md and lessons/README.md have the map of today's lessons.")
 
 
 @app.command()

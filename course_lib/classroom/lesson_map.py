@@ -1,0 +1,103 @@
+"""The map of the lessons, with what each costs when it is run here."""
+
+from __future__ import annotations
+
+import platform
+import re
+import resource
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from datetime import date
+from multiprocessing import get_context
+from pathlib import Path
+
+from course_lib.classroom import masters
+from course_lib.classroom.build import targets_of
+from course_lib.classroom.kernel import execute
+from course_lib.config import settings
+
+BEGIN, END = "<!-- lessons: written by `course map` -->", "<!-- end of lessons -->"
+FRAME = re.compile(
+    r"^# (?P<number>\d+) · (?P<title>.+?)$.*?\*\*Question\.\*\* (?P<question>.+?)\n\n.*?"
+    r"\*\*You need\*\* (?P<need>.+?) \*\*Time\*\* (?P<reading>\d+) min reading, (?P<exercises>\d+) min exercises",
+    re.MULTILINE | re.DOTALL,
+)
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Head of a lesson: file name without ending, number and title, question, minutes of reading and of exercises."""
+
+    name: str
+    title: str
+    question: str
+    minutes: tuple[int, int]
+
+
+def head(master: masters.Master) -> Lesson:
+    """What the first cell of a master says about its lesson; MasterError when the frame is incomplete."""
+    text = "\n".join(line.removeprefix("# ").removeprefix("#") for line in master.cells[0].source.splitlines())
+    found = FRAME.search(master.cells[0].source) or FRAME.search(text)
+    if not found:
+        raise masters.MasterError(
+            f"{master.name}: the first cell needs a title, Question, You need and Time, as other lessons have"
+        )
+    question = " ".join(found["question"].split())
+    return Lesson(
+        master.name, f"{found['number']} · {found['title']}", question, (int(found["reading"]), int(found["exercises"]))
+    )
+
+
+def table(lessons: list[Lesson], *, folder: str = "") -> str:
+    """Markdown table of the lessons; `folder` stands before each link."""
+    rows = ["| lesson | question | reading + exercises | runs on |", "|---|---|---|---|"]
+    for lesson in lessons:
+        reading, exercises = lesson.minutes
+        link = f"[{lesson.title}]({folder}{lesson.name}.ipynb)"
+        rows.append(f"| {link} | {lesson.question} | {reading} + {exercises} min | CPU |")
+    return "\n".join(rows)
+
+
+def cost(path: Path) -> tuple[float, float]:
+    """(CPU seconds, peak memory in MB) of the kernel that runs a solved lesson once."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(_cost, path).result()
+
+
+def _cost(path: Path) -> tuple[float, float]:
+    master = masters.load(path)
+    target = next(t for t in targets_of(master, path.parent.parent) if t.path.parent.name == "solutions")
+    execute(target.notebook, path.parent, target.label)
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime, used.ru_maxrss / (1024**2 if sys.platform == "darwin" else 1024)
+
+
+def update(path: Path, content: str) -> bool:
+    """Put `content` between the two marks of a text file; whether anything changed. ValueError without the marks."""
+    text = path.read_text(encoding="utf-8")
+    if BEGIN not in text or END not in text:
+        raise ValueError(f"{path.name} lacks the marks {BEGIN} and {END}")
+    new = text.split(BEGIN)[0] + f"{BEGIN}\n\n{content}\n\n{END}" + text.split(END, 1)[1]
+    path.write_text(new, encoding="utf-8")
+    return new != text
+
+
+def write(*, measure: bool = True, root: Path | None = None) -> None:
+    """Write the map into README.md and lessons/README.md, the latter with the cost of each lesson measured now."""
+    root = Path(root or settings().project)
+    paths = masters.masters(root / "solutions")
+    lessons = [head(masters.load(path)) for path in paths]
+    update(root / "README.md", table(lessons, folder="lessons/"))
+    if not measure:
+        return
+    rows = [table(lessons), "", "| lesson | CPU seconds | peak memory (MB) |", "|---|---|---|"]
+    for path, lesson in zip(paths, lessons, strict=True):
+        seconds, memory = cost(path)
+        rows.append(f"| {lesson.title} | {seconds:.0f} | {memory:.0f} |")
+    rows.append("")
+    rows.append(
+        f"Measured on {date.today().isoformat()} by `course map`: CPU time and peak memory of the solved notebook's kernel, "
+        f"one thread, {platform.system()} {platform.machine()}, Python {platform.python_version()}."
+    )
+    update(root / "lessons" / "README.md", "\n".join(rows))
