@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-PROFILES = ("cpu", "gpu", "quick")
+PROFILES = ("cpu", "gpu")
 PROJECT = Path(__file__).resolve().parent.parent
 
 
@@ -15,7 +15,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 class Settings:
     """What may differ from one computer to the next.
 
-    profile: cpu, gpu, or quick (a tenth of the data); device: "cpu" or "cuda"; seed: start of every random generator of a
+    profile: cpu or gpu; device: "cpu" or "cuda"; seed: start of every random generator of a
     lesson; cache: folder of the fetched data; project: root of the repository; state: small local files such as progress;
     grading: whether a failed check raises.
     """

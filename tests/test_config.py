@@ -17,11 +17,11 @@ def test_defaults(fresh_settings, monkeypatch):
 
 
 def test_environment_is_read_once(fresh_settings, monkeypatch):
-    values = {"PROFILE": "quick", "SEED": "7", "DATA": "~/films", "STATE": "/srv/state", "GRADING": "1"}
+    values = {"PROFILE": "cpu", "SEED": "7", "DATA": "~/films", "STATE": "/srv/state", "GRADING": "1"}
     for name, value in values.items():
         monkeypatch.setenv(f"COURSE_{name}", value)
     s = fresh_settings()
-    assert (s.profile, s.seed, s.cache, s.state, s.grading) == ("quick", 7, Path.home() / "films", Path("/srv/state"), True)
+    assert (s.profile, s.seed, s.cache, s.state, s.grading) == ("cpu", 7, Path.home() / "films", Path("/srv/state"), True)
     monkeypatch.setenv("COURSE_SEED", "8")
     assert fresh_settings() is s
 
@@ -34,7 +34,7 @@ def test_a_gpu_is_used_if_there_is_one(fresh_settings, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("COURSE_PROFILE", "fast", "'fast'.*one of cpu, gpu, quick"),
+        ("COURSE_PROFILE", "fast", "'fast'.*one of cpu, gpu"),
         ("COURSE_PROFILE", "gpu", "sees no GPU"),
         ("COURSE_SEED", "lucky", "'lucky'.*whole number"),
         ("COURSE_SEED", "-1", "'-1'.*whole number"),
