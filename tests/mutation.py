@@ -47,7 +47,10 @@ def mutants(cell: masters.Cell) -> list[Mutant]:
     found = {}
     formal = {id(n) for k in ast.walk(tree) if isinstance(k, ast.keyword) and k.arg in FORMAL for n in ast.walk(k)}
     for node in ast.walk(tree):
-        if id(node) not in formal and getattr(node, "lineno", None) in solution:
+        if (
+            id(node) not in formal
+            and getattr(node, "lineno", getattr(getattr(node, "target", None), "lineno", None)) in solution
+        ):
             for owner, attribute, position, value in _faults(node):
                 after = _with(tree, owner, attribute, position, value)
                 if after is not None and after != before:
