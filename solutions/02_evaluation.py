@@ -133,10 +133,11 @@ def decision_quality(liked, said_yes):
     ### BEGIN SOLUTION
     tp = sum(int(a) * int(b) for a, b in zip(liked, said_yes, strict=True))
     fp, fn = sum(said_yes) - tp, sum(liked) - tp
-    precision = tp / (tp + fp) if tp + fp else 0.0
-    recall = tp / (tp + fn) if tp + fn else 0.0
-    f1 = 2 * tp / (2 * tp + fp + fn) if tp + fp + fn else 0.0
-    return precision, recall, f1
+
+    def share(part, whole):
+        return part / whole if whole else 0.0
+
+    return share(tp, tp + fp), share(tp, tp + fn), share(2 * tp, 2 * tp + fp + fn)
     ### END SOLUTION
 
 
@@ -545,9 +546,9 @@ with check("2.4", points=3):
     )
     ### BEGIN HIDDEN TESTS
     last = paired_means(np.r_[np.zeros(9), 1.0], np.zeros(10), 400, np.random.default_rng())
-    assert np.max(last) > 0.15, "the last user is never drawn"
+    assert 0.07 < np.mean(last) < 0.13, "the last user is drawn too rarely or too often: every user has the same chance"
     first = paired_means(np.r_[1.0, np.zeros(9)], np.zeros(10), 400, np.random.default_rng())
-    assert np.max(first) > 0.15, "the first user is never drawn"
+    assert 0.07 < np.mean(first) < 0.13, "the first user is drawn too rarely or too often: every user has the same chance"
     ### END HIDDEN TESTS
 
 
