@@ -56,7 +56,7 @@ def lenskit_biased():
 def lenskit_implicit():
     from lenskit.als import ImplicitMFScorer
 
-    return ImplicitMFScorer(embedding_size=32, epochs=15, use_ratings=False)
+    return ImplicitMFScorer(embedding_size=32, epochs=15, regularization=1.0, weight=10.0, use_ratings=False)
 
 
 def cornac_model(make):
@@ -71,8 +71,7 @@ def cornac_model(make):
         def predict(test):
             known = [(users.get(int(u)), items.get(int(i))) for u, i in test]
             scores = {u: model.score(u) for u in {u for u, _ in known if u is not None}}
-            mean = train[:, 2].mean()
-            return np.array([scores[u][i] if u is not None and i is not None else mean for u, i in known], dtype=float)
+            return np.array([np.nan if u is None or i is None else scores[u][i] for u, i in known])
 
         return predict
 
