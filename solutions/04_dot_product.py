@@ -456,6 +456,10 @@ def one_pass(model, optimizer, data, reg, dice):
         optimizer.step()
 
 
+# %% [markdown]
+# Around it, the error on any table and the loop over passes, which keeps both errors after each: the gap between the two is what λ is for.
+
+
 # %%
 def error_on(model, data):
     """RMSE in stars, predictions clipped to 1–5."""
@@ -502,6 +506,9 @@ strengths = [0.0, 0.03, 0.06, 0.1, 0.2]
 path = np.array([learn(train, valid, reg=reg, epochs=8)[1][-1] for reg in strengths])  # (strengths, 2): train, validation
 best = strengths[path[:, 1].argmin()]
 print(f"best λ on the validation set: {best}")
+
+# %% [markdown]
+# One number hides the shape. **Look at the gap** between the two lines: it is what the model knows by heart and cannot use.
 
 # %%
 fig, ax = plots.figure(size=(5.0, 2.8))
@@ -714,6 +721,9 @@ edges = [0, 1, 3, 10, 30, 100, 1000]
 groups = pd.Series(draws.std(axis=1)).groupby(np.digitize(seen, edges))
 low, middle, high = (groups.quantile(q).to_numpy() for q in (0.1, 0.5, 0.9))
 
+# %% [markdown]
+# How far the draws lie apart says how unsure the model is. Films are grouped by how many ratings the model has seen:
+
 # %% tags=["nbval-ignore-output"]
 fig, ax = plots.figure(size=(5.0, 2.8))
 plots.line_with_band(ax, range(len(middle)), middle, low, high, label="spread of the draws: median, 10–90 % of the test pairs")
@@ -900,6 +910,9 @@ _, size, axes = np.linalg.svd(centred, full_matrices=False)
 place = centred @ axes[:2].T  # (films, 2)
 place *= np.sign(place[list(titles).index("Pulp Fiction"), 0]), np.sign(place[list(titles).index("Starship Troopers"), 1])
 ends = np.unique(np.concatenate([np.argsort(s * place[:, f])[:2] for s in (1, -1) for f in (0, 1)]))
+
+# %% [markdown]
+# **Before you read the caption,** name the axis yourself: what do the films at its two ends differ in?
 
 # %%
 fig, ax = plots.figure(size=(6.4, 4.2))

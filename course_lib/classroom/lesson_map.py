@@ -19,9 +19,9 @@ from course_lib.config import settings
 
 BEGIN, END = "<!-- lessons: written by `course map` -->", "<!-- end of lessons -->"
 FRAME = re.compile(
-    r"^# (?P<number>\d+) · (?P<title>.+?)$.*?\*\*Question\.\*\* (?P<question>.+?)\n\n.*?"
-    r"\*\*You need\*\* (?P<need>.+?) \*\*Time\*\* (?P<reading>\d+) min reading, (?P<exercises>\d+) min exercises",
-    re.MULTILINE | re.DOTALL,
+    r"^# (?P<number>\d+) · (?P<title>.+?)\n.*?\*\*Question\.\*\*\s(?P<question>.+?)\n\n.*?"
+    r"\*\*Time\*\*\s(?P<reading>\d+)\smin\sreading,\s(?P<exercises>\d+)\smin\sexercises",
+    re.DOTALL,
 )
 
 
@@ -37,8 +37,7 @@ class Lesson:
 
 def head(master: masters.Master) -> Lesson:
     """What the first cell of a master says about its lesson; MasterError when the frame is incomplete."""
-    text = "\n".join(line.removeprefix("# ").removeprefix("#") for line in master.cells[0].source.splitlines())
-    found = FRAME.search(master.cells[0].source) or FRAME.search(text)
+    found = FRAME.search(master.cells[0].source)
     if not found:
         raise masters.MasterError(
             f"{master.name}: the first cell needs a title, Question, You need and Time, as other lessons have"
