@@ -69,6 +69,13 @@ def test_nothing_is_kept_while_grading_or_when_switched_off(monkeypatch, name, v
     assert record("4.1", True, 2) == "" and not location().exists()
 
 
+def test_what_was_kept_earlier_is_not_shown_while_switched_off(monkeypatch):
+    record("4.1", True, 2)
+    assert load()[0]
+    monkeypatch.setenv("COURSE_PROGRESS", "off")
+    assert load() == ({}, "")
+
+
 def test_check_cells_record_their_outcome():
     with classroom.check("9.1", points=3):
         assert 1 + 1 == 2

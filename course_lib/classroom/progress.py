@@ -27,7 +27,12 @@ def enabled() -> bool:
 
 
 def load() -> tuple[dict[str, dict], str]:
-    """Read the file: exercise → {passed, points}, and a message where the file could not be understood (else "")."""
+    """Read the file: exercise → {passed, points}, and a message where the file could not be understood (else "").
+
+    Nothing is read where nothing is kept (see `enabled`), so that a build does not show the author's own progress.
+    """
+    if not enabled():
+        return {}, ""
     path = location()
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
