@@ -157,6 +157,31 @@ def test_build_executes_then_leaves_alone_what_did_not_change(tmp_path, capsys):
     assert "lessons/04_small.ipynb: has no master" in capsys.readouterr().err
 
 
+FIGURE = """
+
+# %% [markdown]
+# Two points and a line.
+
+# %%
+from course_lib import plots
+
+fig, ax = plots.figure()
+ax.plot([0, 1], [0, 1])
+plots.show(fig, alt="Line chart of two points, joined by a line that rises from the lower left to the upper right.")
+"""
+
+
+@pytest.mark.slow
+def test_a_rebuild_is_the_same_to_the_byte(tmp_path):
+    write(tmp_path).write_text(SMALL + FIGURE)
+    assert build(root=tmp_path, jobs=1) == 0
+    paths = sorted(tmp_path.glob("*/*.ipynb"))
+    before = [path.read_bytes() for path in paths]
+    assert len(paths) == 2 and all(b"image/png" in content for content in before)
+    assert build(root=tmp_path, jobs=2, force=True) == 0
+    assert [path.read_bytes() for path in paths] == before
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("line", "message"),
