@@ -15,11 +15,11 @@
 # films that many have rated and films that nobody has; and draw the cold-start curve, which says how many ratings it takes until
 # people tell you more than descriptions.
 #
-# **You need** lessons 1 and 2 (splits, RMSE, NDCG, intervals) and a little linear algebra. CPU. **Time** 40 min reading, 45 min
+# **You need** lessons 1 and 2 (splits, RMSE, NDCG, intervals) and a little linear algebra. CPU. **Time** 40 min reading, 40 min
 # exercises.
 #
-# The answer first: neither wins. On films with a hundred ratings people are the better guide, on films with fewer than ten the
-# description is, and the best model uses both.
+# The answer first: neither wins. On films with a hundred ratings people are the better guide, on films with fewer than thirty the
+# description is, and on new films the best model uses both.
 
 # %%
 import ipywidgets as widgets
@@ -68,16 +68,17 @@ by_user = similarity(known.T.tocsr(), kind="pearson")
 pd.DataFrame(by_user, index=stars.index, columns=stars.index).round(2)
 
 # %% [markdown]
-# Bo is Ana's kind of person and dislikes *Toy Story*; Cai and Dee are her opposites and love it. **User kNN** (基于用户的近邻) asks the
-# similar people about this film. **Item kNN** (基于物品的近邻) turns the table on its side: it compares columns, and asks what Ana
-# thought of similar films. The same function does both.
+# (The diagonal is set to 0: nobody is her own neighbour. The library calls this cosine of deviations *pearson*.) Bo is Ana's kind of
+# person and dislikes *Toy Story*; Cai and Dee are her opposites and like it better than usual. So probably not. **User kNN**
+# (基于用户的近邻) asks the similar people about this film. **Item kNN** (基于物品的近邻) turns the table on its side: it compares columns, and
+# asks what Ana thought of similar films. The same function does both.
 
 # %%
 by_item = similarity(known, kind="pearson")
 pd.DataFrame(by_item, index=stars.columns, columns=stars.columns).round(2)
 
 # %% [markdown]
-# Look at the table of films: several pairs have a similarity of exactly 1 or −1. Those rest on *one* common rater, and the cosine of
+# Look at the table of films: two pairs have a similarity of exactly 1 or −1. Those rest on *one* common rater, and the cosine of
 # two single numbers is always ±1. Thin evidence gives the most extreme similarities, so a list of nearest neighbours fills up with
 # accidents. **Shrinkage** (收缩) multiplies by $n / (n + \lambda)$, where $n$ counts the common raters: with $\lambda = 100$ one
 # common rater keeps a hundredth of the similarity, and three hundred keep three quarters.
@@ -97,7 +98,8 @@ pd.DataFrame(by_item, index=stars.columns, columns=stars.columns).round(2)
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# `both = ~np.isnan(a) & ~np.isnan(b)`, then `x, y = a[both], b[both]`, and `both.sum()` is n.
+# `a, b = np.asarray(a, float), np.asarray(b, float)`, then `both = ~np.isnan(a) & ~np.isnan(b)` and `x, y = a[both], b[both]`.
+# `both.sum()` is n.
 #
 # </details>
 # <details><summary>I pass some checks but not all</summary>
@@ -177,7 +179,8 @@ def shrunk_similarity(a, b, shrinkage):  # no answer for an empty overlap
 
 
 # %% [markdown]
-# On the real table the effect is drastic. Move λ from 0 upwards, and watch what stands next to *Star Wars*.
+# On the real table the effect is drastic. The deviations are now the **residuals** (残差) of lesson 2's bias baseline: each rating minus
+# μ + b_u + b_i. Move λ from 0 upwards, and watch what stands next to *Star Wars*.
 
 # %% tags=["nbval-ignore-output"]
 star_wars = int(np.flatnonzero(titles == "Star Wars")[0])
@@ -193,26 +196,31 @@ def nearest(shrinkage=10):
 slider = widgets.IntSlider(value=10, min=0, max=200, step=10, continuous_update=False)
 widgets.interact(nearest, shrinkage=slider)
 for value in (0, 100):
-    print(f"λ = {value:3d}:", ", ".join(nearest(value).film[:3]))
+    print(f"λ = {value:3d}:", " · ".join(nearest(value).film[:3]))
+exact = similarity(residuals, kind="pearson")[star_wars] > 1 - 1e-6
+raters = np.bincount(u1.train.item, minlength=ratings.n_items)[exact]
+print(f"similarity 1 without shrinkage: {exact.sum()} films; their median number of ratings: {np.median(raters):.0f}")
 assert "Empire Strikes Back, The" not in set(nearest(0).film[:3])
 assert "Empire Strikes Back, The" in set(nearest(100).film[:3])
 
 # %% [markdown]
-# Without shrinkage: three films that hardly anyone has seen, all at similarity 1. With λ = 100: its two sequels and *Raiders of the
-# Lost Ark*. Nobody told the model what the films are about.
+# Without shrinkage: films that hardly anyone has seen, all at similarity 1. With λ = 100: its two sequels and *Raiders of the Lost Ark*. Nobody told the model what the films are about.
 #
 # Now the prediction. The neighbours' deviations are averaged, each weighted by its similarity, and added to what we would have said
 # without neighbours (lesson 2's μ + b_u + b_i):
 #
 # $$\hat y_{ui} = b_{ui} + \frac{\sum_j s_{ij}\, d_{uj}}{\sum_j s_{ij}}.$$
+#
+# In item kNN, j runs over the k films most similar to i among those that u has rated, and $d_{uj}$ is her rating minus $b_{uj}$. In
+# user kNN the sum runs over the k most similar people who have rated i.
 
 # %% [markdown]
 # ### Exercise 3.2 · The neighbours' vote
 # 8 min · difficulty 2 of 3 · 2 points
 #
-# Write `neighbour_rating(base, similarities, deviations, k)`: the formula above over the `k` candidates with the largest
-# similarities. Candidates with a similarity of zero or below have no vote, even if they are among the k. Without a voter the answer is
-# `base`.
+# Write `neighbour_rating(base, similarities, deviations, k)`: the formula above over the `k` neighbours with the largest
+# similarities; `similarities` and `deviations` have one number for each neighbour. Neighbours with a similarity of zero or below have
+# no vote, even if they are among the k. Without a voter the answer is `base`.
 #
 # Example: `neighbour_rating(3, [0.5, 0.5], [1, 0], 2)` is 3.5.
 #
@@ -223,7 +231,7 @@ assert "Empire Strikes Back, The" in set(nearest(100).film[:3])
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# `near = np.argsort(-s)[:k]`, and `near = near[s[near] > 0]`. Is `near` empty?
+# `s = np.asarray(similarities, float)`, `near = np.argsort(-s)[:k]`, and `near = near[s[near] > 0]`. Is `near` empty?
 #
 # </details>
 # <details><summary>I pass some checks but not all</summary>
@@ -259,7 +267,7 @@ with check("3.2", points=2):
         "a negative similarity has no vote, or the weights may cancel"
     )
     assert neighbour_rating(3, [0, 0], [1, 1], 2) == 3, "without a voter, the base is all we know"
-    assert neighbour_rating(3, [], [], 2) == 3, "an empty list of candidates leaves the base"
+    assert neighbour_rating(3, [], [], 2) == 3, "an empty list of neighbours leaves the base"
     ### BEGIN HIDDEN TESTS
     s, d = np.random.rand(30) - 0.2, np.random.randn(30)
     best = sorted(range(30), key=lambda j: -s[j])[:7]
@@ -335,7 +343,8 @@ pd.DataFrame(counts * rarity, index=few, columns=words).round(2)
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# `v = vectors - vectors.mean(axis=0)`: the mean over all films, column by column. Use `v` in both places.
+# `v = vectors - vectors.mean(axis=0)`: the mean over all films, column by column. Use `v` in both places, and
+# `np.asarray(stars) - neutral` as the weights.
 #
 # </details>
 # <details><summary>I pass some checks but not all</summary>
@@ -370,6 +379,10 @@ with check("3.3", points=3):
     assert seen[1] > seen[2], "who loved one film must find its genre above the other: is your mean the catalogue's?"
     hated = content_scores(genre, [0], [1], 3)
     assert hated[1] < hated[2], "a film with one star must push its own genre down, below the other"
+    rare = np.array([[1.0, 0], [1, 0], [1, 0], [0, 1]])
+    both = content_scores(rare, [0, 3], [5, 5], 3)
+    assert both[3] > both[1], "centre the films of the profile too: of two loved films, the rarer kind says more about her"
+    assert abs(np.sum(both)) < 1e-9, "centre the films that you score too: an average film gets the score 0"
     ### BEGIN HIDDEN TESTS
     v = np.random.randn(12, 5)
     pick, given = [3, 7, 8], np.random.rand(3) * 4 + 1
@@ -400,6 +413,18 @@ def content_scores(vectors, rated, stars, neutral):  # centred on the films of t
 
 
 # %% tags=["wrong"]
+def content_scores(vectors, rated, stars, neutral):  # only the scored films centred
+    v = np.asarray(vectors, float)
+    return (v - v.mean(axis=0)) @ ((np.asarray(stars) - neutral) @ v[rated])
+
+
+# %% tags=["wrong"]
+def content_scores(vectors, rated, stars, neutral):  # only the profile centred
+    v = np.asarray(vectors, float)
+    return v @ ((np.asarray(stars) - neutral) @ (v - v.mean(axis=0))[rated])
+
+
+# %% tags=["wrong"]
 def content_scores(vectors, rated, stars, neutral):  # dislikes count as likes
     v = vectors - np.mean(vectors, axis=0)
     return v @ (np.abs(np.asarray(stars) - neutral) @ v[rated])
@@ -414,10 +439,18 @@ def content_scores(vectors, rated, stars, neutral):  # dislikes count as likes
 #
 # $$\min_B \lVert X - XB \rVert^2 + \lambda \lVert B \rVert^2, \quad B_{ii} = 0.$$
 #
-# Without the zeros the answer would be *each film predicts itself*. With them, Lagrange multipliers $\gamma$ give
-# $(X^\top X + \lambda I) B = X^\top X - \mathrm{diag}(\gamma)$. Write $P = (X^\top X + \lambda I)^{-1}$, so that
-# $B = I - P\,\mathrm{diag}(\lambda + \gamma)$; the zero diagonal then asks for $\lambda + \gamma_j = 1 / P_{jj}$. That is all: one inverse
-# and one division.
+# Without the zeros the answer would be *each film predicts itself*. With them it is
+#
+# $$B = I - P\,\mathrm{diag}(1 / P_{jj}), \quad P = (X^\top X + \lambda I)^{-1}.$$
+#
+# That is all: one inverse and one division.
+#
+# <details><summary>How the formula follows</summary>
+#
+# Lagrange multipliers $\gamma$ for the zeros give $(X^\top X + \lambda I) B = X^\top X - \mathrm{diag}(\gamma)$, so
+# $B = I - P\,\mathrm{diag}(\lambda + \gamma)$. A zero diagonal then asks for $\lambda + \gamma_j = 1 / P_{jj}$.
+#
+# </details>
 
 
 # %%
@@ -428,7 +461,7 @@ def inverse_primal(liked, reg):
     return linalg.inv(gram, overwrite_a=True, check_finite=False)
 
 
-def weights(inverse):
+def ease_weights(inverse):
     """B = I − P diag(1 / P_ii): zero on the diagonal, −P_ij / P_jj elsewhere."""
     b = inverse / -np.diag(inverse)
     np.fill_diagonal(b, 0.0)
@@ -436,39 +469,24 @@ def weights(inverse):
 
 
 # %% [markdown]
-# P has a row for each of 1,682 films, though it comes from only 943 people. Woodbury's identity moves the inverse to the smaller
-# side: $(X^\top X + \lambda I)^{-1} = (I - X^\top (X X^\top + \lambda I)^{-1} X) / \lambda$. **What do you expect** the two to differ by?
-
+# Item j's entry in row i of B is what liking i says about j. **Guess** what *Star Wars* speaks for, and whether it speaks against
+# anything.
 
 # %%
-def inverse_dual(liked, reg):
-    """The same P, solved over users: cheaper when there are fewer of them."""
-    gram = (liked @ liked.T).toarray()
-    gram[np.diag_indices_from(gram)] += reg
-    lower = linalg.cholesky(gram, lower=True, overwrite_a=True, check_finite=False)
-    half = linalg.solve_triangular(lower, liked.toarray(), lower=True, overwrite_b=True, check_finite=False)
-    inverse = half.T @ half
-    inverse /= -reg
-    inverse[np.diag_indices_from(inverse)] += 1 / reg
-    return inverse
-
-
 split = leave_last_out(ratings, min_rating=4, seed=2026)
-liked = split.matrix(values="binary").astype(float)
-primal, dual = inverse_primal(liked, 250.0), inverse_dual(liked, 250.0)
-assert np.abs(primal - dual).max() < 1e-12
-b = weights(dual)
-order = np.argsort(-b[star_wars])[:3]
-print("Star Wars speaks for", ", ".join(f"{titles[i]} ({b[star_wars, i]:.2f})" for i in order))
+b = ease_weights(inverse_primal(split.matrix(values="binary").astype(float), 250.0))
+order = np.argsort(-b[star_wars])
+for word, films in (("for", order[:3]), ("against", order[:-4:-1])):
+    print(f"Star Wars speaks {word}", " · ".join(f"{titles[i]} ({b[star_wars, i]:.2f})" for i in films))
 
 # %% [markdown]
-# They agree to rounding. Weights may be negative, too: liking one film can speak *against* another, once the rest is accounted for.
-# Neighbours with positive similarities cannot say that.
+# Liking one film can speak *against* another, once the rest is accounted for, if only softly. Neighbours with positive similarities
+# cannot say that.
 #
 # ## Warm films: everyone has ratings
 #
 # Two tasks from lesson 2: stars on fold u1 (RMSE, lower is better), and the place of the last liked film among all (NDCG, higher is
-# better). **Guess:** by how much does the best beat the content model in each?
+# better). *Coverage* is the share of the catalogue that appears in anyone's list. **Guess:** by how much does the best beat the content model in each?
 
 # %%
 in_stars = {
@@ -480,24 +498,23 @@ print("RMSE     ", {name: round(report.rmse, 2) for name, report in errors.items
 
 as_lists = {
     "popularity": Popularity(),
+    "user kNN": UserKNN(feedback="implicit"),
     "item kNN": ItemKNN(feedback="implicit"),
     "content": ContentBased(ratings),
     "EASE": EASE(),
 }
 reports = {name: evaluate_ranking(model.fit(split), split) for name, model in as_lists.items()}
 print("NDCG@10  ", {name: round(float(r.per_user.ndcg.mean()), 2) for name, r in reports.items()})
-print("coverage ", {name: round(float(r.coverage), 1) for name, r in reports.items()})
+print("coverage ", {name: round(float(r.coverage), 2) for name, r in reports.items()})
+ranks = {name: r.per_user.ndcg for name, r in reports.items()}
+assert all(paired(ranks["EASE"], ranks[name], seed=1).low > 0 for name in ("user kNN", "item kNN"))
+assert paired(ranks["popularity"], ranks["content"], seed=1).low > 0
+assert abs(errors["content"].rmse - errors["item kNN"].rmse) < 0.01 < errors["bias baseline"].rmse - errors["content"].rmse
 
 # %% [markdown]
-# In stars the three personal models are equal to two decimals. In lists they are not: EASE leads, item kNN follows, and content falls
-# below the popularity list, though it shows far more of the catalogue. Knowing that you like science fiction does not say *which*
+# In stars the three personal models are equal to two decimals. In lists they are not: EASE leads, both neighbours follow, and content
+# falls below the popularity list, though it shows far more of the catalogue. Knowing that you like science fiction does not say *which*
 # film you will see next.
-
-# %%
-quality = {name: r.per_user.ndcg for name, r in reports.items()}
-assert paired(quality["EASE"], quality["item kNN"], seed=1).low > 0
-assert paired(quality["popularity"], quality["content"], seed=1).low > 0
-assert abs(errors["content"].rmse - errors["item kNN"].rmse) < 0.01 < errors["bias baseline"].rmse - errors["content"].rmse
 
 # %% [markdown]
 # ## Where each wins
@@ -561,14 +578,16 @@ cold_table.agg(["mean", "min", "max"]).round(2)
 # two to four times as well as chance. **Stop and find out why** before you read on.
 #
 # Equal scores are ordered by item number, and in this data set low numbers belong to well-known films: the first quarter of the
-# catalogue has a median of 116 ratings, the last quarter 3. The "result" is a leak of the catalogue's order. A model without an opinion must be judged as chance: a constant score is not knowledge.
+# catalogue has a median of 116 ratings, the last quarter 3. The "result" is a leak of the catalogue's order. A model without an
+# opinion must be judged as chance: a constant score is not knowledge.
 
 # %% [markdown]
 # ## The cold-start curve
 #
 # A film does not stay cold. After how many ratings do people tell us more than the description? Take 93 films that have at least 70
-# ratings, hide them, and fit matrix factorization (lesson 4) on all others, so that every person u has a fixed vector $x_u$ of
-# eight factors and a 1. Now show the first k ratings of a hidden film and estimate its own vector $v$ from them, three ways:
+# ratings, hide them, and fit matrix factorization (lesson 4) on all others. It gives every person and film eight numbers, so that their
+# dot product predicts a deviation. Every person u now has a fixed vector $x_u$ of her eight numbers and a 1; the 1 lets the film's
+# vector carry an offset of its own. Now show the first k ratings of a hidden film and estimate its own vector $v$ from them, three ways:
 #
 # - **CF**: ridge regression (岭回归) of the k ratings on the $x_u$, shrunk towards the average film;
 # - **content**: no ratings; a ridge map from genres and decade to the vectors of the other films;
@@ -582,7 +601,9 @@ cold_table.agg(["mean", "min", "max"]).round(2)
 #
 # Write `ridge_towards(x, y, reg, centre)`: the v that minimises $\lVert Xv - y\rVert^2 + \lambda\lVert v - c\rVert^2$.
 #
-# Substitute $w = v - c$: an ordinary ridge problem for $w$, with solution $(X^\top X + \lambda I)^{-1} X^\top (y - Xc)$.
+# The rows of X are now people's vectors; `reg` is λ and `centre` is c. Substitute $w = v - c$: an ordinary ridge problem for $w$, with
+# solution $w = (X^\top X + \lambda I)^{-1} X^\top (y - Xc)$. Then $v = c + w$. (The lesson goes on with a function of its own, so an
+# unsolved task does not stop you.)
 #
 # Example: one rating 2 with x = (1), λ = 1 and c = 0 gives v = 1, half of the way.
 #
@@ -689,8 +710,9 @@ def prepare(seed, rng):
 
 
 # %% [markdown]
-# The ratings shown come in a random order, and every k is judged on the same ratings: those after the fiftieth. The strengths of the
-# belief (10 for a factor, 3 for the film's own level) were set once and not tuned.
+# The ratings shown come in a random order, and every k is judged on the same ratings: those after the fiftieth. A factor's belief has
+# the strength 10, that of the film's own level 3. Quality is measured twice: as RMSE, and as NDCG@10 of an order, for which each person
+# ranks those hidden films that she has rated, and four stars or more are relevant.
 
 # %%
 SHOWN = (0, 1, 3, 10, 50)
@@ -698,69 +720,99 @@ strength = np.r_[np.full(8, 10.0), 3.0]
 
 
 def curve(seed):
-    """Mean squared error of content, CF and hybrid per film, after each number of SHOWN ratings → (3, 5, 93), stars²."""
+    """Stars predicted by content, CF and hybrid after each number of SHOWN → (3, 5, users, 93); stars given → (users, 93)."""
     rng = np.random.default_rng(seed)
     people, base, test, hidden, content, average = prepare(seed, rng)
-    squares = np.zeros((3, len(SHOWN), len(hidden)))
+    given = np.full((ratings.n_users, len(hidden)), np.nan)
+    said = np.full((3, len(SHOWN), *given.shape), -np.inf)  # never first in a list where nothing is judged
     for n, (film, belief) in enumerate(zip(hidden, content, strict=True)):
         rows = test[test.item == film].sample(frac=1, random_state=rng)
-        x, level, given = people[rows.user], base[rows.user], rows.rating.to_numpy()
+        x, level, y, judged = people[rows.user], base[rows.user], rows.rating.to_numpy(), rows.user[50:]
+        given[judged, n] = y[50:]
         for place, k in enumerate(SHOWN):
-            start = x[:k], (given - level)[:k], strength
+            start = x[:k], (y - level)[:k], strength
             for kind, v in enumerate((belief, with_belief(*start, average), with_belief(*start, belief))):
-                squares[kind, place, n] = np.mean((np.clip(level[50:] + x[50:] @ v, 1, 5) - given[50:]) ** 2)
-    return squares
+                said[kind, place, judged, n] = level[50:] + x[50:] @ v
+    return said, given
 
 
-by_film = np.stack([curve(seed) for seed in range(4)])  # (draws, kinds, shown, films)
+def order_quality(said, given):
+    """NDCG@10 per person who has liked and other films to rank → (3, 5, people)."""
+    liked = (given >= 4).sum(axis=1)
+    able = (liked > 0) & (liked < (~np.isnan(given)).sum(axis=1))
+    relevant = [np.flatnonzero(row >= 4) for row in given[able]]
+    lists = (top_k(scores[able].round(9), 10) for scores in said.reshape(-1, *given.shape))
+    return np.stack([ndcg(hits(films, relevant), liked[able]) for films in lists]).reshape(3, len(SHOWN), -1)
+
+
+runs = [curve(seed) for seed in range(4)]
+by_film = np.stack([np.nanmean((said.clip(1, 5) - given) ** 2, axis=2) for said, given in runs])  # (draws, kinds, shown, films)
+by_person = [order_quality(*run) for run in runs]  # for each draw (kinds, shown, people)
 draws = np.sqrt(by_film.mean(axis=-1))  # (draws, kinds, shown)
+orders = np.stack([one.mean(axis=-1) for one in by_person])  # the same
 
 # %% [markdown]
-# **Draw your guess** on paper: where do the two lines cross?
+# **Draw your guess** on paper: where do the lines of CF and content cross, in each measure?
 
 # %% tags=["nbval-ignore-output"]
-kinds = ["content", "CF", "hybrid"]
-means = pd.DataFrame(draws.mean(axis=0), index=kinds, columns=SHOWN)
-fig, ax = plots.figure(size=(7, 4))
-for n, kind in enumerate(kinds):
-    plots.line_with_band(ax, np.arange(5), draws[:, n].mean(0), draws[:, n].min(0), draws[:, n].max(0), label=kind, index=n)
-ax.set_xticks(np.arange(5), SHOWN)
-ax.set(xlabel="ratings shown of each cold film", ylabel="RMSE on its other ratings (stars)")
-ax.legend()
+kinds, x = ["content", "CF", "hybrid"], np.arange(len(SHOWN))
+means, order_means = (pd.DataFrame(values.mean(axis=0), index=kinds, columns=SHOWN) for values in (draws, orders))
+fig, axes = plots.figure(columns=2, size=(9, 3.8))
+for ax, values, name in zip(
+    axes, (draws, orders), ("RMSE on its other ratings (stars)", "NDCG@10 on its other ratings"), strict=True
+):
+    for n, kind in enumerate(kinds):
+        plots.line_with_band(ax, x, *(f(values[:, n], axis=0) for f in (np.mean, np.min, np.max)), label=kind, index=n)
+    ax.set_xticks(x, SHOWN)
+    ax.set(xlabel="ratings shown of each cold film", ylabel=name)
+axes[0].legend()
 plots.show(
     fig,
-    alt="Line chart of RMSE against the number of ratings shown per cold film, with bands from the lowest to the highest of four draws. "
-    f"Content stays flat at {means.loc['content', 0]:.2f}. CF starts above it, crosses it between 0 and 3 ratings, and falls to "
-    f"{means.loc['CF', 50]:.2f} at 50. The hybrid starts with content, stays lowest throughout, and nearly meets CF at 50.",
+    alt="Two line charts against the number of ratings shown per cold film, with bands from the lowest to the highest of four draws. "
+    f"Left, RMSE: content stays flat at {means.loc['content', 0]:.2f}; CF starts above it, crosses it near one rating, and falls to "
+    f"{means.loc['CF', 50]:.2f} at 50. Right, NDCG@10: content stays flat at {order_means.loc['content', 0]:.2f}; CF starts far below, at "
+    f"{order_means.loc['CF', 0]:.2f}, crosses between 3 and 10 ratings, and rises to {order_means.loc['CF', 50]:.2f}. In both the "
+    "hybrid starts with content, is the best on the means, and nearly meets CF at 50.",
 )
-means.round(2)
+pd.concat({"RMSE": means, "NDCG@10": order_means}).round(2)
 
 # %% [markdown]
-# When exactly? The bands overlap, but lesson 2 warned us: they show how hard the films of a draw are, which both models feel alike.
-# So look at the difference on the same films, with an interval over the 93 films of each draw.
+# The two measures disagree about the start. A prediction near the average costs little RMSE, but it orders nothing: without ratings,
+# CF has one value for all hidden films, so its order is chance.
+#
+# Why one rating here and thirty above? There, both models started from the film's own average, and item kNN needed enough common
+# raters to trust a neighbour; here content knows no rating of the film at all, and one rating already moves its level.
+#
+# When exactly do the lines cross? The bands overlap, but lesson 2 warned us: they show how hard the films of a draw are, which both
+# models feel alike. So look at the difference on the same films, with an interval over the 93 films of each draw, and at the
+# difference in order for the same people.
 
 # %% tags=["nbval-ignore-output"]
-ahead = {k: [paired(films[1, place], films[0, place], seed=1) for films in by_film] for place, k in enumerate(SHOWN) if k < 50}
-for k, intervals in ahead.items():
-    print(
-        f"{k} shown, squared error of CF − content:",
-        "  ".join(f"{i.mean:+.2f} [{i.low:+.2f}, {i.high:+.2f}]" for i in intervals),
-    )
+ahead = {k: [paired(films[1, place], films[0, place], seed=1) for films in by_film] for place, k in enumerate(SHOWN)}
+ordered = {k: [paired(one[1, place], one[0, place], seed=1) for one in by_person] for place, k in enumerate(SHOWN)}
+for name, table in (("squared error", ahead), ("NDCG@10", ordered)):
+    print(f"{name}, CF − content, in four draws")
+    for k in SHOWN[:-1]:
+        print(f"{k:2d} shown:", "  ".join(f"{i.mean:+.2f} [{i.low:+.2f}, {i.high:+.2f}]" for i in table[k]))
 assert all(i.high < 0 for i in ahead[10]), "CF is surely ahead after ten ratings, in every draw"
 assert all(i.low < 0 < i.high for i in ahead[1]), "after one rating no draw can tell"
+assert all(i.high < 0 for i in ordered[1]), "in order, content is still ahead after one rating"
+assert all(i.low > 0 for i in ordered[10]) and abs((orders[:, 1, 2] - orders[:, 0, 2]).mean()) < 0.01
 assert (draws[:, 1, 0] > draws[:, 0, 0]).all() and abs(draws[:, 1, 1] - draws[:, 0, 1]).max() < 0.04
 assert (draws[:, 2].mean(0) <= draws[:, :2].mean(0).min(0) + 1e-9).all(), "the hybrid is never behind on the means"
+assert (orders[:, 2].mean(0) >= orders[:, :2].mean(0).max(0) - 1e-9).all(), "nor in order"
 assert (draws[:, 2, 1:4] < draws[:, 1, 1:4]).all(), "with 1 to 10 ratings the hybrid beats CF in every draw"
 
 # %% [markdown]
-# Without ratings content is ahead in all four draws, though only one interval keeps off zero. At one rating the means are equal and no
-# draw can tell. At three CF is ahead in all four, surely in two; at ten, surely in all. So: *the lines cross near one rating, and
-# 93 films cannot prove who is ahead before about ten*. That is early, and for a reason: 27 columns of genre and decade say little,
-# while one rating already moves the film's level. A better description (lessons 5 and 10, to come) should move the crossing right.
+# Without ratings content has the lower RMSE in all four draws, though only one interval keeps off zero. At one rating no draw can
+# tell; at three CF is ahead in all four, surely in two; at ten, surely in all. In order, content is surely ahead up to one rating,
+# nobody at three, and CF surely at ten. So: *in stars the lines cross near one rating, in order near three, and after ten people
+# are ahead in both*. That is early, and for a reason: 27 columns of genre and decade say little, while one rating already moves the
+# film's level. A better description (lessons 5 and 10) should move the crossing right.
 #
-# The hybrid need not choose. It begins as content and ends as CF, and is worth most in between. One caveat: these films have at least
-# 70 ratings and so are better known than most new ones; and the vectors of the *people* were learned from plenty of data. A shop that
-# opens today is cold on both sides.
+# The hybrid begins as content and ends as CF, and is worth most in between. One caveat: these films have at least 70 ratings and so
+# are better known than most new ones; and the vectors of the *people* were learned from plenty of data. A shop that opens today is
+# cold on both sides.
 
 # %% [markdown]
 # ## Recap
@@ -768,8 +820,9 @@ assert (draws[:, 2, 1:4] < draws[:, 1, 1:4]).all(), "with 1 to 10 ratings the hy
 # - **Neighbours:** compare over what is common, and shrink by the evidence; without shrinkage the nearest films are accidents.
 # - **Content:** centre the vectors, weigh by stars above neutral; the only one with an opinion on a cold film.
 # - **EASE:** one inverse and one division; the best list here on warm films, exactly zero on cold ones.
-# - **Where each wins:** content below 30 ratings per film, item kNN above 100, equal between.
-# - **The curve:** CF passes content after about one rating, surely only by ten; the hybrid is never behind on the means.
+# - **Warm films:** content better below 30 ratings per film, item kNN above 100, no difference to be seen between.
+# - **New films:** CF passes content after about one rating in stars and three in order, surely only by ten; the hybrid is never behind
+#   on the means.
 #
 # ## Quiz
 #
@@ -803,9 +856,9 @@ assert (draws[:, 2, 1:4] < draws[:, 1, 1:4]).all(), "with 1 to 10 ratings the hy
 # Yes. B near the identity fits X best and recommends nothing new.
 #
 # </details>
-# <details><summary>c) To keep the weights positive</summary>
+# <details><summary>c) Because nobody should be shown a film twice</summary>
 #
-# No, weights of EASE may be negative, and some are.
+# No, seen films are left out when the list is made; the fit itself must not win by copying.
 #
 # </details>
 #
@@ -829,17 +882,12 @@ assert (draws[:, 2, 1:4] < draws[:, 1, 1:4]).all(), "with 1 to 10 ratings the hy
 #
 # **4.** Item kNN and content have the same RMSE on u1. Therefore
 #
-# <details><summary>a) they make the same errors</summary>
-#
-# No, content is better on rare films and item kNN on well-known ones.
-#
-# </details>
-# <details><summary>b) a combination of both may be better than either</summary>
+# <details><summary>a) a combination of both may be better than either</summary>
 #
 # Yes. Different errors can cancel, as the hybrid shows.
 #
 # </details>
-# <details><summary>c) they rank equally well</summary>
+# <details><summary>b) they rank equally well</summary>
 #
 # No, on ranked lists content falls below the popularity list.
 #
@@ -865,12 +913,13 @@ assert (draws[:, 2, 1:4] < draws[:, 1, 1:4]).all(), "with 1 to 10 ratings the hy
 #
 # ## In the article
 #
-# The article says that recommenders are of two types, collaborative filtering and content-based, and that the first finds users with
+# The article, *推荐系统中的大模型课程学习应用* (Large models in recommender systems: course learning), says that recommenders are of two types, collaborative filtering and content-based, and that the first finds users with
 # similar interests and recommends what they like.
 #
 # **Verdict: holds with conditions.** The two types exist, and each wins somewhere: content below 30 ratings per film, collaborative
 # above 100. But similar *users* are one form only: EASE, which compares films, makes the best lists here (NDCG@10 of 0.07 against
-# 0.06 for item kNN). And two types leave out the one that won: the hybrid, with an RMSE of 0.98 after three ratings against 0.99 (CF) and 1.01 (content).
+# 0.06 for user kNN and item kNN). And two types leave out the one that won on new films: the hybrid, with an RMSE of 0.98 after three
+# ratings against 0.99 (CF) and 1.01 (content).
 #
 # ## Further reading
 #
@@ -891,6 +940,7 @@ assert (draws[:, 2, 1:4] < draws[:, 1, 1:4]).all(), "with 1 to 10 ratings the hy
 # | TF-IDF | 词频-逆文档频率 | how often here, times how rare elsewhere |
 # | profile | 用户画像 | one person's taste as a vector of content |
 # | closed form | 闭式解 | solved by a formula, without iterations |
+# | residual | 残差 | what a model leaves unexplained |
 # | ridge regression | 岭回归 | least squares with a pull towards a centre |
 # | hybrid | 混合推荐 | both kinds in one model |
 #

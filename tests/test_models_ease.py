@@ -4,7 +4,7 @@ from small_split import random_split_of, split_of
 
 from course_lib.datasets import load_movielens
 from course_lib.models import EASE
-from course_lib.models.ease import inverse_dual, inverse_primal, recency, weights
+from course_lib.models.ease import ease_weights, inverse_dual, inverse_primal, recency
 from course_lib.splitting import leave_last_out
 
 
@@ -93,7 +93,7 @@ def mean_ndcg(splits, **options):
 def test_dual_equals_primal_on_movielens(splits):
     liked = splits[0].matrix("train", values="binary").astype(float)
     primal, dual = inverse_primal(liked, 250.0), inverse_dual(liked, 250.0)
-    assert np.abs(weights(dual) - weights(primal)).max() < 1e-6
+    assert np.abs(ease_weights(dual) - ease_weights(primal)).max() < 1e-6
     assert np.abs(dual - primal).max() < 1e-6 * np.abs(primal).max()
 
 

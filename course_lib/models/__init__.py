@@ -5,7 +5,7 @@ from course_lib.models.base import ModelError, Recommender, predict
 from course_lib.models.baselines import BiasBaseline, GlobalMean, Popularity
 from course_lib.models.bayesian import BayesianMF
 from course_lib.models.content import ContentBased
-from course_lib.models.ease import EASE, inverse_dual, inverse_primal
+from course_lib.models.ease import EASE, ease_weights, inverse_dual, inverse_primal
 from course_lib.models.factorization_machine import FactorizationMachine, factorization_machine, interactions
 from course_lib.models.features import item_features, user_features
 from course_lib.models.matrix_factorization import MatrixFactorization, bce_loss, bpr_loss, mse_loss
@@ -27,6 +27,7 @@ __all__ = [
     "UserKNN",
     "bce_loss",
     "bpr_loss",
+    "ease_weights",
     "factorization_machine",
     "interactions",
     "inverse_dual",

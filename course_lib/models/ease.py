@@ -29,7 +29,7 @@ class EASE(Recommender):
     def _fit(self, split) -> None:
         liked = sparse.csr_matrix(split.matrix("train", values="binary"), dtype=np.float64)
         invert = inverse_dual if split.n_users < split.n_items else inverse_primal
-        self.weights_ = weights(invert(liked, self.reg))
+        self.weights_ = ease_weights(invert(liked, self.reg))
         self.history_ = liked if self.half_life is None else recency(split, half_life=self.half_life)
 
     def _scores(self, users):
@@ -71,7 +71,7 @@ def inverse_dual(liked: sparse.csr_matrix, reg: float) -> np.ndarray:
     return inverse
 
 
-def weights(inverse: np.ndarray) -> np.ndarray:
+def ease_weights(inverse: np.ndarray) -> np.ndarray:
     """B = I − P diag(1 / P_ii): zero on the diagonal, −P_ij / P_jj elsewhere.  (n_items, n_items) → the same."""
     b = inverse / -np.diag(inverse)
     np.fill_diagonal(b, 0.0)
