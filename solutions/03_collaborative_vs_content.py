@@ -806,7 +806,8 @@ assert (draws[:, 2, 1:4] < draws[:, 1, 1:4]).all(), "with 1 to 10 ratings the hy
 # %% [markdown]
 # Without ratings content has the lower RMSE in all four draws, though only one interval keeps off zero. At one rating no draw can
 # tell; at three CF is ahead in all four, surely in two; at ten, surely in all. In order, content is surely ahead up to one rating,
-# nobody at three, and CF surely at ten. So: *in stars the lines cross near one rating, in order near three, and after ten people
+# nobody at three, and CF surely at ten. (The intervals in order take people for independent, though all rank by the same estimates of
+# the same films: they are too narrow, and four draws that agree say more.) So: *in stars the lines cross near one rating, in order near three, and after ten people
 # are ahead in both*. That is early, and for a reason: 27 columns of genre and decade say little, while one rating already moves the
 # film's level. A better description (lessons 5 and 10) should move the crossing right.
 #
