@@ -20,7 +20,7 @@ NOTEBOOKS = [
 ]
 SECTIONS = ["## Recap", "## Quiz", "## In the article", "## Further reading", "## Words", "## Next"]
 OPENING = ["**Question.**", "**We will**", "**You need**", "**Time**"]
-WORDS = (900, 1_800, 2_500)  # rather not fewer, rather not more, never more
+WORDS = (900, 1_800, 2_000)  # rather not fewer, rather not more, never more
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 NO_PROSE = re.compile(r"<details>.*?</details>|\$\$.*?\$\$|\$.*?\$|```.*?```|`[^`]*`|^\|.*?$", re.DOTALL | re.MULTILINE)
 
