@@ -9,8 +9,8 @@ import course_lib
 
 ROOT = Path(course_lib.__file__).parent
 ORDER = [
-    "config", "datasets", "splitting", "evaluation", "text", "models", "transformer", "adapters", "training", "curriculum",
-    "plots", "classroom",
+    "config", "datasets", "splitting", "evaluation", "text", "transformer", "training", "adapters", "models", "curriculum",
+    "plots", "classroom", "experiments",
 ]  # fmt: skip
 FILES = sorted(ROOT.rglob("*.py"))
 LONGEST = 300  # lines
