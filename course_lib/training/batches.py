@@ -1,0 +1,105 @@
+"""Rows of data → batches: in an order that seed and epoch fix, in groups that make one step each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch.utils.data import default_collate
+
+from course_lib.training.errors import TrainingError
+
+
+class Batches:
+    """Data in batches.
+
+    data: a tuple or dict of tensors or arrays with one row per example (a batch is then a tuple or dict of their rows), one
+    tensor, or anything with len() and [i] (a batch is then collate([data[i], …]); default: torch's default_collate). With
+    `collate`, rows of tensors reach it one by one as well, as from a list.
+    Raises TrainingError for empty data, columns of different lengths, and a batch without rows.
+    """
+
+    def __init__(self, data, *, batch_size: int, accumulate: int, collate: Callable | None = None):
+        self.columns = _columns(data)
+        self.data, self.batch_size, self.accumulate, self.collate = data, batch_size, accumulate, collate
+        self.n = self._count()
+        if self.n == 0:
+            raise TrainingError("the data are empty: fit needs at least one row; check the split or the filter before it")
+        self.steps = -(-self.n // (batch_size * accumulate))  # per epoch
+
+    def groups(self, *, seed: int, epoch: int) -> Iterator[list[tuple[object, float]]]:
+        """The steps of an epoch: each a list of (batch, share of the step's rows). Shares add up to 1."""
+        order = torch.randperm(self.n, generator=torch.Generator().manual_seed(epoch_seed(seed, epoch)))
+        for rows in order.split(self.batch_size * self.accumulate):
+            yield [(self.batch(part), len(part) / len(rows)) for part in rows.split(self.batch_size)]
+
+    def batch(self, rows: torch.Tensor):
+        """Rows (batch,) of the data, collated."""
+        if self.columns is not None and self.collate is None:
+            batch = _map(self.columns, lambda column: column[rows])
+        elif self.columns is not None:
+            batch = self.collate([_map(self.columns, lambda column, i=i: column[i]) for i in rows.tolist()])
+        else:
+            batch = (self.collate or default_collate)([self.data[i] for i in rows.tolist()])
+        if _length(batch) == 0:
+            raise TrainingError(
+                f"collate made an empty batch of {len(rows)} rows (the first is row {int(rows[0])}); "
+                "leave rows without content out of the data before fit"
+            )
+        return batch
+
+    def _count(self) -> int:
+        if self.columns is None:
+            try:
+                return len(self.data)
+            except TypeError:
+                raise TrainingError(
+                    f"fit needs data with len() and [i], not {type(self.data).__name__}; make a list of it first"
+                ) from None
+        sizes = {len(column) for column in _leaves(self.columns)}
+        if len(sizes) > 1:
+            raise TrainingError(f"the columns of the data have different lengths: {sorted(sizes)}; give one row per example")
+        return sizes.pop() if sizes else 0
+
+
+def epoch_seed(seed: int, epoch: int) -> int:
+    """Seed of one epoch: a run that goes on after an interruption needs no other memory."""
+    return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
+
+
+def to_device(batch, device: torch.device):
+    """The batch with its tensors on `device`; whatever is no tensor stays."""
+    return _map(batch, lambda leaf: leaf.to(device) if isinstance(leaf, torch.Tensor) else leaf)
+
+
+def _columns(data):
+    """Tensors with one row per example, or None where the data are rows."""
+    held = (torch.Tensor, np.ndarray)
+    if not isinstance(data, held) and not (isinstance(data, tuple | dict) and all(isinstance(d, held) for d in _leaves(data))):
+        return None
+    return _map(data, lambda column: torch.as_tensor(column))
+
+
+def _map(batch, change: Callable):
+    if isinstance(batch, dict):
+        return {name: _map(part, change) for name, part in batch.items()}
+    if hasattr(batch, "_fields"):  # a named tuple
+        return type(batch)(*(_map(part, change) for part in batch))
+    if isinstance(batch, tuple | list):
+        return type(batch)(_map(part, change) for part in batch)
+    return change(batch)
+
+
+def _leaves(batch) -> list:
+    if isinstance(batch, dict):
+        return [leaf for part in batch.values() for leaf in _leaves(part)]
+    return [leaf for part in batch for leaf in _leaves(part)] if isinstance(batch, tuple | list) else [batch]
+
+
+def _length(batch) -> int:
+    """Rows of a batch: the length of its first tensor, or of the batch itself where it holds none."""
+    tensors = [leaf for leaf in _leaves(batch) if isinstance(leaf, torch.Tensor) and leaf.ndim]
+    if tensors:
+        return len(tensors[0])
+    return len(batch) if hasattr(batch, "__len__") else 1
