@@ -34,9 +34,9 @@ def padding_mask(attention_mask):
     return attention_mask.bool()[:, None, None, :]  # (batch, heads, queries, keys), the middle two by broadcasting
 
 
-def causal_mask(time):
+def causal_mask(time, *, device=None):
     """A query may look at itself and at what stands before it → bool (time, time), a lower triangle."""
-    return torch.ones(time, time, dtype=torch.bool).tril()
+    return torch.ones(time, time, dtype=torch.bool, device=device).tril()
 
 
 class MultiHeadAttention(nn.Module):

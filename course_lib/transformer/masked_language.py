@@ -16,7 +16,7 @@ def mask_tokens(input_ids, *, special, mask_id, vocabulary, generator, share=0.1
 
     input_ids (batch, time) int64 → inputs (batch, time), labels (batch, time): the token where one was chosen, else −100.
     special: ids that are never chosen and never put in ([CLS], [SEP], [PAD], …); vocabulary: number of ids; generator: a
-    torch.Generator. Raises ValueError for a share outside 0 … 1.
+    torch.Generator on the CPU, also for ids on a GPU. Raises ValueError for a share outside 0 … 1.
     Source: Devlin et al. (2019), BERT, section 3.1 and appendix A.1.
     """
     if not 0 < share <= 1:
