@@ -76,16 +76,15 @@ class TextEncoder:
         """The transformers model in float32, in evaluation mode."""
         from transformers import AutoModel
 
-        with _quiet():
-            model = AutoModel.from_pretrained(self.folder, dtype=torch.float32)
-        model = model.to(self.device).eval()
+        with _quiet(), torch.inference_mode(False):  # weights made in inference mode could never be trained
+            model = AutoModel.from_pretrained(self.folder, dtype=torch.float32).to(self.device).eval()
         self._loaded = _state(model)
         return model
 
     @property
     def unchanged(self) -> bool:
         """Whether the weights are still those that `weights_sha` names: nobody has trained or extended `model`."""
-        return "model" not in self.__dict__ or _state(self.model) == self._loaded
+        return "model" not in self.__dict__ or _state(self.model) == getattr(self, "_loaded", None)
 
     def encode(
         self, texts: Iterable[str], *, centred: bool = False, normalise: bool = True, progress: bool = False, cache: bool = True
@@ -194,7 +193,7 @@ def _state(model: torch.nn.Module) -> list[tuple[str, int]]:
 
 
 def _pools_first(folder: Path) -> bool:
-    """Whether the model was published with its first token as the vector. Raises DataError for what is neither that nor mean."""
+    """Whether the model was published with its first piece as the vector; DataError if neither that nor the mean."""
     pooling = read_config(folder, "1_Pooling/config.json")
     modes = {key.removeprefix("pooling_mode_") for key, on in pooling.items() if key.startswith("pooling_mode_") and on is True}
     modes = modes or {pooling.get("pooling_mode", "mean")}
