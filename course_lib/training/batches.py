@@ -28,11 +28,11 @@ class Batches:
             raise TrainingError("the data are empty: fit needs at least one row; check the split or the filter before it")
         self.steps = -(-self.n // (batch_size * accumulate))  # per epoch
 
-    def groups(self, *, seed: int, epoch: int) -> Iterator[list[tuple[object, float]]]:
-        """The steps of an epoch: each a list of (batch, share of the step's rows). Shares add up to 1."""
+    def groups(self, *, seed: int, epoch: int) -> Iterator[list[tuple[object, int]]]:
+        """The steps of an epoch: each a list of (batch, its number of rows)."""
         order = torch.randperm(self.n, generator=torch.Generator().manual_seed(epoch_seed(seed, epoch)))
         for rows in order.split(self.batch_size * self.accumulate):
-            yield [(self.batch(part), len(part) / len(rows)) for part in rows.split(self.batch_size)]
+            yield [(self.batch(part), len(part)) for part in rows.split(self.batch_size)]
 
     def batch(self, rows: torch.Tensor):
         """Rows (batch,) of the data, collated."""

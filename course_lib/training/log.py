@@ -11,14 +11,14 @@ class Log:
     After a resume, TensorBoard hides what an interrupted run wrote from `first_step` on.
     """
 
-    def __init__(self, folder, *, options: dict, first_step: int = 0):
+    def __init__(self, folder, *, options: dict, first_step: int = 1):
         self.board = self.run = None
         if folder is None:
             return
         from torch.utils.tensorboard import SummaryWriter  # takes a second to import
 
         Path(folder).mkdir(parents=True, exist_ok=True)
-        self.board = SummaryWriter(str(folder), purge_step=first_step or None)
+        self.board = SummaryWriter(str(folder), purge_step=first_step)
         try:
             import wandb
         except ImportError:

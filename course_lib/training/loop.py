@@ -90,7 +90,7 @@ class Run:
     def train(self) -> History:
         """All epochs that are left, and the best parameters restored where patience asks for it."""
         resumed = self._resume()
-        log = Log(self.config.log, options=self._options(), first_step=len(self.step_rows))
+        log = Log(self.config.log, options=self._options(), first_step=len(self.step_rows) + 1)
         bar = tqdm(total=self.batches.steps * self.config.epochs, initial=len(self.step_rows), desc="training",
                    unit="step", disable=not self.config.progress)  # fmt: skip
         try:
@@ -111,18 +111,15 @@ class Run:
         self.model.train()
         with explained(self.config.batch_size, self.config.accumulate):
             for group in self.batches.groups(seed=self.config.seed, epoch=epoch):
-                row = self._step([(to_device(batch, self.device), share) for batch, share in group], epoch)
+                row = self._step([(to_device(batch, self.device), rows) for batch, rows in group], epoch)
                 self.step_rows.append(row)
                 log.write(row["step"], **{name: row[name] for name in ("loss", "learning_rate", "gradient_norm")})
                 bar.set_postfix(epoch=epoch, loss=f"{row['loss']:.4f}", refresh=False)
                 bar.update()
-        done = self.step_rows[-self.batches.steps :]
-        full = self.config.batch_size * self.config.accumulate
-        sizes = [full] * (len(done) - 1) + [self.batches.n - full * (len(done) - 1)]
-        total = sum(row["loss"] * size for row, size in zip(done, sizes, strict=True)) / self.batches.n
+                total += row["loss"] * sum(rows for _, rows in group) / self.batches.n
         value = self._validate(epoch)
         self.rows.append({"epoch": epoch, "step": len(self.step_rows), "loss": total, "validation": value,
-                          "learning_rate": done[-1]["learning_rate"], "seconds": time.perf_counter() - start})  # fmt: skip
+                          "learning_rate": row["learning_rate"], "seconds": time.perf_counter() - start})  # fmt: skip
         if self.validate is not None:
             log.write(len(self.step_rows), validation=value)
         if self.config.patience is not None and self._best_epoch() == epoch:
@@ -157,8 +154,8 @@ class Run:
         return value
 
     def _backward(self, group: list, step: int) -> float:
-        total = 0.0
-        for batch, share in group:
+        total, size = 0.0, sum(rows for _, rows in group)
+        for batch, rows in group:
             with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16):
                 value = self.loss(self.called, batch)
             if not isinstance(value, torch.Tensor) or value.numel() != 1 or not value.requires_grad:
@@ -166,8 +163,8 @@ class Run:
             number = value.item()
             if not math.isfinite(number):
                 raise TrainingError(f"the loss is {number} at step {step}; {self._calmer()}")
-            (value.float() * share).backward()
-            total += number * share
+            (value.float() * (rows / size)).backward()
+            total += number * rows / size
         return total
 
     def _calmer(self) -> str:
