@@ -181,6 +181,12 @@ def test_block_equals_bert(bert):
     assert largest(block(x, mask)[0], expected[0] if isinstance(expected, tuple) else expected) < 1e-5
 
 
+def test_block_that_drops_everything_only_normalises():
+    block, x = EncoderBlock(12, 3, 20, dropout=1.0), draw(2, 5, 12)
+    block.attention.eval()
+    assert largest(block(x)[0], block.feed_forward_norm(block.attention_norm(x))) < 1e-6
+
+
 # embeddings and encoder
 
 
@@ -298,6 +304,12 @@ def test_other_kinds_of_model_are_refused(folder, fields):
     describe(folder, **fields)
     with pytest.raises(DataError, match=f"{next(iter(fields))} is '{next(iter(fields.values()))}'"):
         Encoder.from_pretrained(folder)
+
+
+def test_every_field_is_read(folder):
+    describe(folder, hidden_dropout_prob=0.3, layer_norm_eps=1e-7)
+    config = Encoder.from_pretrained(folder).config
+    assert config == EncoderConfig(50, 12, 2, 3, 20, positions=16, segments=2, dropout=0.3, epsilon=1e-7)
 
 
 def test_lacking_fields_are_named(folder):
