@@ -17,6 +17,7 @@ def add_lora(model, *, targets=("query", "value"), rank=8, alpha=16, dropout=0.0
     model: transformers.BertModel, our Encoder, or a module around them; changed in place and returned.
     Raises AdapterError for a name that no linear layer has, and for a model that has adapters already.
     """
+    _check_bare(model)
     targets = [targets] if isinstance(targets, str) else list(targets)
     found = {name: part for name, part in _linears(model).items() if name.split(".")[-1] in targets}
     names = {name.split(".")[-1] for name in found}
@@ -39,6 +40,7 @@ def add_houlsby(model, *, bottleneck=24, seed=0):
     bundled encoder are a file below 1 MB (with 32 they are 1.2 MB). The layer norms rest too, where Houlsby et al. train them.
     Raises AdapterError where the model has no such layers, or has adapters already.
     """
+    _check_bare(model)
     found = {name: part for name, part in _linears(model).items() if SUBLAYER_ENDS.search(name)}
     if not found:
         raise AdapterError(f"{type(model).__name__} has no BERT blocks to adapt: give a transformers.BertModel or an Encoder")
@@ -56,13 +58,11 @@ def add_prompt(model, *, tokens=10, keep=False, seed=0):
     (batch, time, hidden); with keep=True the prompt's stand before them (batch, tokens + time, hidden).
     Raises AdapterError where there is no table of word vectors, or adapters are there already.
     """
+    _check_bare(model)
     own = getattr(model, "embeddings", None)
-    name = next(
-        (n for n in ("word", "word_embeddings") if isinstance(getattr(own, n, None), nn.Embedding | PromptTuning)), None
-    )
+    name = next((n for n in ("word", "word_embeddings") if isinstance(getattr(own, n, None), nn.Embedding)), None)
     if name is None:
         raise AdapterError(f"{type(model).__name__} has no table of word vectors: give a transformers.BertModel or an Encoder")
-    _check_bare(model)
     prompt = PromptTuning(getattr(own, name), tokens=tokens, seed=seed)
     model.register_forward_pre_hook(prompt.widen, with_kwargs=True)
     if not keep:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import torch
@@ -42,9 +43,10 @@ class LoRALinear(nn.Module):
 
     @torch.no_grad()
     def merged(self) -> nn.Linear:
-        """One linear layer that does the same: W + (alpha / rank) B A, with no more cost than before."""
-        self.base.weight += self.scale * self.b @ self.a
-        return self.base
+        """One linear layer that does the same, W + (alpha / rank) B A, with no more cost than W; a copy."""
+        linear = copy.deepcopy(self.base)
+        linear.weight += self.scale * self.b @ self.a
+        return linear
 
 
 class HoulsbyAdapter(nn.Module):
@@ -135,14 +137,19 @@ class PromptTuning(nn.Module):
         return (), inputs
 
     def narrow(self, model, args, output):
-        """After a model's forward: the hidden vectors of the words alone, so that they fit the mask of the caller."""
+        """After a model's forward: the hidden vectors of the words alone, so that they fit the mask of the caller.
+
+        What a pooler makes of the first vector is made again, of the first word's; attention weights stay whole.
+        """
+        pooler = getattr(model, "pooler", None)
+        hidden = (output if isinstance(output, torch.Tensor) else output[0])[:, self.tokens :]
         if isinstance(output, torch.Tensor):
-            return output[:, self.tokens :]
+            return hidden
         if isinstance(output, tuple):
-            return output[0][:, self.tokens :], *output[1:]
-        output.last_hidden_state = output.last_hidden_state[:, self.tokens :]
-        if output.get("pooler_output") is not None:
-            output.pooler_output = model.pooler(output.last_hidden_state)
+            return hidden, *(output[1:] if pooler is None else (pooler(hidden), *output[2:]))
+        output.last_hidden_state = hidden
+        if pooler is not None:
+            output.pooler_output = pooler(hidden)
         return output
 
 
