@@ -7,6 +7,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
+from transformers import BatchEncoding
 
 from course_lib.training import Training, fit, has_bf16, loop, schedule
 
@@ -152,12 +153,13 @@ def test_every_row_is_seen_once_per_epoch_in_another_order():
     assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(10)) and epochs[0] != epochs[1]
 
 
-@pytest.mark.parametrize("form", ["tuple", "arrays", "dict", "dataset", "list"])
+@pytest.mark.parametrize("form", ["tuple", "arrays", "dict", "encoding", "dataset", "list"])
 def test_every_form_of_data_learns_the_same(form):
     forms = {
         "tuple": (X, Y),
         "arrays": (X.numpy(), Y.numpy()),
         "dict": {"x": X, "y": Y},
+        "encoding": BatchEncoding({"x": X, "y": Y}),
         "dataset": torch.utils.data.TensorDataset(X, Y),
         "list": [(x, y) for x, y in zip(X, Y, strict=True)],
     }
@@ -201,6 +203,12 @@ def test_the_seed_decides_order_and_dropout_and_the_global_generator_is_left_alo
     other, _ = train(network(dropout=0.5), seed=4)
     assert same(first, second) and not same(first, other)
     assert history.steps.equals(again.steps)
+
+
+def test_every_epoch_draws_anew():
+    drawn = []
+    train(loss=lambda m, b: drawn.append(float(torch.rand(1))) or squared(m, b), epochs=3)
+    assert len(drawn) == len(set(drawn)) == 15
 
 
 def test_dropout_works_in_training_and_rests_in_validation():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import torch
@@ -76,13 +76,15 @@ def to_device(batch, device: torch.device):
 def _columns(data):
     """Tensors with one row per example, or None where the data are rows."""
     held = (torch.Tensor, np.ndarray)
-    if not isinstance(data, held) and not (isinstance(data, tuple | dict) and all(isinstance(d, held) for d in _leaves(data))):
+    if not isinstance(data, held) and not (
+        isinstance(data, tuple | Mapping) and all(isinstance(d, held) for d in _leaves(data))
+    ):
         return None
     return _map(data, lambda column: torch.as_tensor(column))
 
 
 def _map(batch, change: Callable):
-    if isinstance(batch, dict):
+    if isinstance(batch, Mapping):
         return {name: _map(part, change) for name, part in batch.items()}
     if hasattr(batch, "_fields"):  # a named tuple
         return type(batch)(*(_map(part, change) for part in batch))
@@ -92,7 +94,7 @@ def _map(batch, change: Callable):
 
 
 def _leaves(batch) -> list:
-    if isinstance(batch, dict):
+    if isinstance(batch, Mapping):
         return [leaf for part in batch.values() for leaf in _leaves(part)]
     return [leaf for part in batch for leaf in _leaves(part)] if isinstance(batch, tuple | list) else [batch]
 
