@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export OMP_NUM_THREADS ?= 1
 .DEFAULT_GOAL := help
-.PHONY: help lab test data build lint unit notebooks bench requirements clean
+.PHONY: help lab test data build lint unit notebooks bench experiments requirements clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
@@ -50,6 +50,9 @@ bench: data  ## our models beside their peers, into tests/bench/RESULTS.md (own 
 	@test -d .venv-bench || $(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/python -m pip install --quiet -r tests/bench/requirements.txt
 	$(BIN)/python tests/bench/bench.py --peers .venv-bench/bin/python
+
+experiments: data  ## NAME=…: a grid too long for a lesson, resumed, into data/results (no NAME: the list)
+	@$(BIN)/course experiments $(or $(NAME),--list)
 
 requirements:  ## make the tested set anew from pyproject.toml (in an environment of its own)
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock

@@ -1,4 +1,4 @@
-"""The command line of the course: `course data | doctor | build | progress | check | map | version`."""
+"""The command line of the course: `course data | doctor | build | progress | check | map | experiments | version`."""
 
 from __future__ import annotations
 
@@ -111,11 +111,46 @@ def lesson_map(
 
 
 @app.command()
+def experiments(
+    name: Annotated[str | None, typer.Argument(help="The experiment to run or to go on with.")] = None,
+    listed: Annotated[bool, typer.Option("--list", help="Show the experiments, and what their tables hold.")] = False,
+    only: Annotated[list[str] | None, typer.Option(help="Run only this variant; may be given again.")] = None,
+) -> None:
+    """Run an experiment that is too long for a lesson, cell by cell, into data/results/NAME.csv."""
+    from course_lib import experiments as runs
+
+    if listed or name is None:
+        shown = _table("experiment", "question", "variants", "cells done")
+        for known in runs.names():
+            what = runs.experiment(known)
+            shown.add_row(known, what.question, ", ".join(what.variants), f"{_rows(what)} of {len(what.cells)}")
+        Console().print(shown)
+        raise typer.Exit(0 if listed else 2)
+    try:
+        what = runs.experiment(name)
+        table = runs.run(what, variants=only, progress=True)
+    except runs.ExperimentError as error:
+        typer.echo(f"course experiments: {error}", err=True)
+        raise typer.Exit(1) from None
+    typer.echo(table.groupby("variant", sort=False)[[*what.metrics, "seconds"]].mean().to_string(float_format="{:.4g}".format))
+
+
+@app.command()
 def version() -> None:
     """Print the version of the course's library."""
     from importlib.metadata import version as installed
 
     typer.echo(installed("course_lib"))
+
+
+def _rows(what) -> int:
+    """Cells of an experiment that its table holds; none where there is no table."""
+    from course_lib.experiments import ExperimentError, results
+
+    try:
+        return len(results(what.name))
+    except ExperimentError:
+        return 0
 
 
 def _table(*columns: str) -> Table:

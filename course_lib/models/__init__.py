@@ -10,6 +10,7 @@ from course_lib.models.factorization_machine import FactorizationMachine, factor
 from course_lib.models.features import item_features, user_features
 from course_lib.models.matrix_factorization import MatrixFactorization, bce_loss, bpr_loss, mse_loss
 from course_lib.models.neighbours import ItemKNN, UserKNN
+from course_lib.models.two_tower import TwoTower, softmax_loss
 
 __all__ = [
     "ALS",
@@ -24,6 +25,7 @@ __all__ = [
     "ModelError",
     "Popularity",
     "Recommender",
+    "TwoTower",
     "UserKNN",
     "bce_loss",
     "bpr_loss",
@@ -35,5 +37,6 @@ __all__ = [
     "item_features",
     "mse_loss",
     "predict",
+    "softmax_loss",
     "user_features",
 ]

@@ -1,0 +1,158 @@
+"""The text side of a two-tower model: item indices in, vectors of their texts out, by an encoder that learns or rests."""
+
+from __future__ import annotations
+
+import copy
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from course_lib.adapters import add_houlsby, add_lora, add_prompt
+from course_lib.text import TextEncoder, tokenize
+
+TUNES = {"none": None, "last": None, "lora": 8, "houlsby": 32, "prompt": 10, "adalora": 8, "full": None}
+MAX_LENGTH = 64  # word pieces; a longer text is cut
+BATCH = 64  # texts encoded at once where nothing is learned
+
+
+class Reader(nn.Module):
+    """e_i = (pool(BERT(text_i)) − centre) / scale, for the texts of a catalogue.
+
+    Items are given by index, (n,) int → (n, hidden) float. pool: mean over the word pieces, then unit length, as the model
+    card says. centre (hidden,) and scale: mean and standard deviation over the catalogue under the pretrained weights, so
+    that what all texts share does not drown what tells them apart; fixed afterwards.
+    tune: "none" (vectors kept from one pass), "last" (the last layer; the layers below it from one pass), "lora",
+    "houlsby", "prompt", "adalora" (adapters of the given size: rank, bottleneck, tokens, rank) or "full".
+    """
+
+    def __init__(self, texts: list[str], *, encoder: TextEncoder, tune: str, size: int | None, seed: int):
+        super().__init__()
+        self.tune, self.size, self.first_token = tune, TUNES[tune] if size is None else size, encoder.first_token
+        frozen = torch.from_numpy(encoder.encode(texts))
+        self._keep("centre", frozen.mean(dim=0))
+        self._keep("scale", (frozen - self.centre).square().mean().sqrt().clamp_min(1e-6))
+        self._keep("vectors", self._standard(frozen))
+        self.model = nn.Module() if tune == "none" else copy.deepcopy(encoder.model).cpu()
+        if tune == "none":
+            return
+        for name, values in tokenize(texts, tokenizer=encoder.tokenizer, max_length=MAX_LENGTH).items():
+            self._keep(name, values)
+        if tune == "last":
+            self._keep("lower", self._everything(self._below))
+        self._prepare(seed)
+
+    @property
+    def learned(self) -> dict[str, nn.Parameter]:
+        """The encoder's parameters that learn, by name."""
+        return {name: parameter for name, parameter in self.model.named_parameters() if parameter.requires_grad}
+
+    def forward(self, items: torch.Tensor) -> torch.Tensor:
+        """(n,) item indices → (n, hidden)."""
+        if self.tune == "none":
+            return self.vectors[items]
+        ids, mask = self._tokens(items)
+        if self.tune == "last":
+            blocked = (1.0 - mask[:, None, None, :].to(self.lower.dtype)) * torch.finfo(self.lower.dtype).min
+            hidden = self.model.encoder.layer[-1](self.lower[items, : mask.shape[1]], blocked)
+        else:
+            hidden = self.model(input_ids=ids, attention_mask=mask).last_hidden_state[:, -mask.shape[1] :]
+        return self._standard(pool(hidden, mask, first_token=self.first_token))
+
+    @torch.no_grad()
+    def catalogue(self) -> torch.Tensor:
+        """The vectors of all items, dropout off → (n_items, hidden)."""
+        if self.tune == "none":
+            return self.vectors
+        with _evaluating(self):
+            return self._everything(lambda items: self(items))
+
+    def _prepare(self, seed: int) -> None:
+        """Let what `tune` names learn, and nothing else."""
+        self.model.requires_grad_(self.tune == "full")
+        if getattr(self.model, "pooler", None) is not None:
+            self.model.pooler.requires_grad_(False)  # not used: its gradient would be None
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            if self.tune == "last":
+                self.model.encoder.layer[-1].requires_grad_(True)
+            elif self.tune == "lora":
+                add_lora(self.model, rank=self.size, alpha=2 * self.size)
+            elif self.tune == "houlsby":
+                add_houlsby(self.model, bottleneck=self.size)
+            elif self.tune == "prompt":
+                add_prompt(self.model, tokens=self.size)
+            elif self.tune == "adalora":
+                self.model = _adalora(self.model, rank=self.size)
+
+    def _keep(self, name: str, values: torch.Tensor) -> None:
+        """A tensor that moves with the module and is no part of what it learns."""
+        self.register_buffer(name, values, persistent=False)
+
+    def _below(self, items: torch.Tensor) -> torch.Tensor:
+        """What the last layer reads → (n, longest text of the catalogue, hidden)."""
+        ids, mask = self._tokens(items)
+        hidden = self.model(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states[-2]
+        return functional.pad(hidden, (0, 0, 0, self.input_ids.shape[1] - hidden.shape[1]))
+
+    @torch.no_grad()
+    def _everything(self, read) -> torch.Tensor:
+        """`read` for every item, texts of like length together."""
+        order = self.attention_mask.sum(dim=1).argsort(stable=True)
+        with _evaluating(self):
+            rows = torch.cat([read(items).float() for items in order.split(BATCH)])
+        return torch.empty_like(rows).index_copy_(0, order, rows)
+
+    def _tokens(self, items: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        mask = self.attention_mask[items]
+        longest = int(mask.sum(dim=1).max())
+        return self.input_ids[items, :longest], mask[:, :longest]
+
+    def _standard(self, pooled: torch.Tensor) -> torch.Tensor:
+        return (pooled - self.centre) / self.scale
+
+
+def pool(hidden: torch.Tensor, mask: torch.Tensor, *, first_token: bool = False) -> torch.Tensor:
+    """Mean over the word pieces (or the first of them), then unit length: hidden (n, t, h), mask (n, t) → (n, h)."""
+    if first_token:
+        return functional.normalize(hidden[:, 0], dim=-1)
+    weights = mask[..., None].to(hidden.dtype)
+    return functional.normalize((hidden * weights).sum(dim=1) / weights.sum(dim=1).clamp_min(1), dim=-1)
+
+
+def text_encoder(source) -> TextEncoder:
+    """The encoder itself, or the one that `source` (a folder or name; None: the course's own) stands for."""
+    return source if hasattr(source, "tokenizer") and hasattr(source, "model") else TextEncoder(source)
+
+
+def flat(reader: Reader) -> np.ndarray:
+    """Everything that the encoder learned, in one vector (n_parameters,) float32."""
+    learned = [parameter.detach().cpu().float().ravel() for parameter in reader.learned.values()]
+    return torch.cat(learned).numpy() if learned else np.zeros(0, dtype=np.float32)
+
+
+def _adalora(model: nn.Module, *, rank: int):
+    """AdaLoRA of the package peft; the number of steps is told by `plan_adalora`, once it is known."""
+    from peft import AdaLoraConfig, get_peft_model
+
+    options = {"target_modules": ["query", "value"], "init_r": rank * 3 // 2, "target_r": rank, "lora_alpha": 2 * rank}
+    return get_peft_model(model, AdaLoraConfig(**options, lora_dropout=0.0, total_step=1000, tinit=0, tfinal=0))
+
+
+def plan_adalora(reader: Reader, *, steps: int) -> None:
+    """Prune from the first tenth of the steps to the last third.  Source: Zhang et al. (2023), AdaLoRA, section 3.3."""
+    config = reader.model.peft_config["default"]
+    config.total_step, config.tinit, config.tfinal = steps, steps // 10, steps // 3
+    config.deltaT = max(1, steps // 20)
+
+
+@contextmanager
+def _evaluating(module: nn.Module):
+    before = module.training
+    module.eval()
+    try:
+        yield
+    finally:
+        module.train(before)
