@@ -50,7 +50,7 @@ def ranking(scores: np.ndarray, part: Split, *, k: int = 10) -> dict[str, float]
     relevant = (part.matrix("test") >= LIKED)[:, items].toarray()
     users = np.flatnonzero(relevant.any(axis=1) & ~relevant.all(axis=1))
     relevant, scores = relevant[users], np.asarray(scores)[np.ix_(users, items)]
-    gain = ndcg(hits(top_k(scores, k), [np.flatnonzero(row) for row in relevant]), relevant.sum(axis=1))
+    gain = ndcg(hits(top_k(scores, min(k, len(items))), [np.flatnonzero(row) for row in relevant]), relevant.sum(axis=1))
     return {"auc": float(np.mean(_auc(scores, relevant))), "ndcg": float(np.mean(gain))}
 
 

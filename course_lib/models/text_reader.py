@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+import itertools
+import warnings
 from contextlib import contextmanager
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from course_lib.adapters import add_houlsby, add_lora, add_prompt
 from course_lib.text import TextEncoder, tokenize
@@ -134,18 +137,42 @@ def flat(reader: Reader) -> np.ndarray:
 
 
 def _adalora(model: nn.Module, *, rank: int):
-    """AdaLoRA of the package peft; the number of steps is told by `plan_adalora`, once it is known."""
+    """AdaLoRA of the package peft: half as many ranks again as `rank` at first, `rank` on average in the end."""
     from peft import AdaLoraConfig, get_peft_model
 
-    options = {"target_modules": ["query", "value"], "init_r": rank * 3 // 2, "target_r": rank, "lora_alpha": 2 * rank}
-    return get_peft_model(model, AdaLoraConfig(**options, lora_dropout=0.0, total_step=1000, tinit=0, tfinal=0))
+    first = max(rank + 1, rank * 3 // 2)
+    config = AdaLoraConfig(target_modules=["query", "value"], init_r=first, target_r=rank, lora_alpha=2 * rank,
+                           lora_dropout=0.0, total_step=1000)  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")  # peft asks by an older name
+        return get_peft_model(model, config)
 
 
-def plan_adalora(reader: Reader, *, steps: int) -> None:
-    """Prune from the first tenth of the steps to the last third.  Source: Zhang et al. (2023), AdaLoRA, section 3.3."""
-    config = reader.model.peft_config["default"]
-    config.total_step, config.tinit, config.tfinal = steps, steps // 10, steps // 3
-    config.deltaT = max(1, steps // 20)
+@contextmanager
+def ranks_allocated(reader: Reader, *, steps: int):
+    """Inside, AdaLoRA takes ranks away where they matter least, after each step of an optimizer; others are left alone.
+
+    From the first tenth of the `steps` to the last third.  Source: Zhang et al. (2023), AdaLoRA, sections 3.2 and 3.3.
+    """
+    if reader.tune != "adalora" or steps < 4:
+        yield
+        return
+    config, done = reader.model.peft_config["default"], itertools.count(1)
+    config.total_step, config.tinit, config.tfinal, config.deltaT = steps, steps // 10, steps // 3, max(1, steps // 20)
+    handle = register_optimizer_step_post_hook(lambda *_: reader.model.base_model.update_and_allocate(next(done)))
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def orthogonality(reader: Reader) -> torch.Tensor | float:
+    """What AdaLoRA adds to the loss: half the mean of ‖A Aᵀ − I‖ and ‖Bᵀ B − I‖ over its layers; 0 for other ways to tune."""
+    if reader.tune != "adalora":
+        return 0.0
+    learned = [(name, p) for name, p in reader.learned.items() if "lora_A" in name or "lora_B" in name]
+    products = [p @ p.T if "lora_A" in name else p.T @ p for name, p in learned]
+    return 0.5 * torch.stack([(m - torch.eye(len(m), device=m.device)).norm() for m in products]).mean()
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from torch.nn import functional
 from course_lib.config import settings
 from course_lib.models.base import ModelError, Recommender, predict
 from course_lib.models.matrix_factorization import falling_adam, mse_loss
-from course_lib.models.text_reader import TUNES, Reader, flat, plan_adalora, text_encoder
+from course_lib.models.text_reader import TUNES, Reader, flat, orthogonality, ranks_allocated, text_encoder
 from course_lib.training import Training, fit
 
 HIDDEN_BIAS = 0.5  # share of the items of a step whose bias is hidden, so that the text learns to stand for a new item
@@ -173,18 +173,19 @@ class TwoTower(Recommender):
     def _fit_all(self, rows: Rows, held: torch.Tensor | None):
         """Head and encoder learn together → History; with `held` items, it stops by their loss."""
         towers, generator = self.towers_, torch.Generator().manual_seed(self.seed + 1)
-        if self.tune == "adalora":
-            plan_adalora(towers.reader, steps=self.training.epochs * math.ceil(len(rows.items) / self.training.batch_size))
 
         def loss(model, items):
             value, penalty = self.batch_loss(rows, items, model(items.to(model.shared.device)), generator)
-            return value + penalty
+            return value + penalty + orthogonality(model.reader)
 
         def validate(model):
             return self.batch_loss(rows, held, model(held.to(model.shared.device)), None)[0]
 
         watched = None if held is None else validate
-        return fit(towers, rows.items, loss=loss, config=self.training, validate=watched, parameters=self._groups(towers))
+        options = {"loss": loss, "validate": watched, "config": self.training, "parameters": self._groups(towers)}
+        steps = self.training.epochs * math.ceil(len(rows.items) / (self.training.batch_size * self.training.accumulate))
+        with ranks_allocated(towers.reader, steps=steps):
+            return fit(towers, rows.items, **options)
 
     def batch_loss(self, rows: Rows, items, vectors, generator) -> tuple[torch.Tensor, torch.Tensor]:
         """Loss and penalty of the train rows of distinct items.  items (n,), vectors (n, embedding_size).
