@@ -881,8 +881,7 @@ assert agreement[5, 4] > 0.5 and 15 <= against <= 33 and agreement.max() > 0.6 a
 
 # %%
 hidden, inner, layers = 384, 1536, 6
-lengths = [len(t) for t in reader.tokenizer(texts)["input_ids"]]
-n = int(np.mean(lengths))
+n = np.array([len(t) for t in reader.tokenizer(texts)["input_ids"]])  # (texts,)
 linear, pairs = (
     layers * 2 * (4 * hidden**2 + 2 * hidden * inner),
     layers * 4 * hidden,
@@ -891,9 +890,9 @@ count = {name: sum(p.numel() for p in part.parameters()) for name, part in encod
 card = {
     "parameters, tables of embeddings (million)": count["embeddings"] / 1e6,
     "parameters, six blocks (million)": count["blocks"] / 1e6,
-    "tokens of an item text, mean": n,
-    "operations for one item text (million)": n * (linear + n * pairs) / 1e6,
-    "of these for pairs of tokens (%)": 100 * n * pairs / (linear + n * pairs),
+    "tokens of an item text, mean": n.mean(),
+    "operations for one item text, mean (million)": (n * (linear + n * pairs)).mean() / 1e6,
+    "of these for pairs of tokens (%)": 100 * (n * n * pairs).sum() / (n * (linear + n * pairs)).sum(),
     "of these for pairs at 512 tokens (%)": 100 * 512 * pairs / (linear + 512 * pairs),
     "tokens at which pairs cost half": linear / pairs,
 }
