@@ -727,10 +727,9 @@ plots.show(
 )
 
 # %% [markdown]
-# The frozen vectors *do* hold what stands under the mask: a small head reads it out better than frequencies do. Training everything instead
-# brought the loss from 11.2 to 4.7 in 32 core-seconds in our measurements, and cost the encoder something: cold films
-# were ranked with an AUC of .709 afterwards, .747 before. Guessing "Comedy" well is not the same as knowing who will like it. Lesson 11,
-# which is to come, returns to this.
+# The frozen vectors *do* hold what stands under the mask: a small head reads it out better than frequencies do. Whether training the
+# *whole* encoder this way helps a recommender is another question. Guessing "Comedy" well is not the same as knowing who will like
+# it. Lesson 11, which is to come, measures it.
 #
 # ## Pictures of attention
 #
@@ -1013,9 +1012,8 @@ pd.Series(card, name="cost card").round(1)
 #
 # **Verdict: holds with conditions.** The history is right, and the construction can be checked: our blocks equal BERT to 1e-5. That knowledge comes
 # from unlabelled text holds too: a small head reads hidden words out of frozen vectors at about 5 nats, against about 6 by frequency.
-# That *more* of it helps to recommend does not hold for this checkpoint: masked training on item texts took the loss from 11.2 to
-# 4.7 and the AUC on cold films from .747 to .709. And "large" (亿万级别参数, hundreds of millions and more) does not fit this model: it has 22.6
-# million.
+# Whether more of it helps to recommend is not shown here. And "large" (亿万级别参数, hundreds of millions and more) does not fit this model:
+# it has 22.6 million.
 #
 # ## Further reading
 #
