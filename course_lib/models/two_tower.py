@@ -80,7 +80,8 @@ class TwoTower(Recommender):
 
     texts: one per item of the catalogue; encoder: source of the encoder, or a TextEncoder (None: the course's own).
     loss: "mse" on the stars (μ is part of b_u); "softmax": which of the step's items did a user like (stars ≥ `liked`)?
-    −log softmax of the liked item among the items of the step that the user has not liked: an order, not stars.
+    −log softmax of the liked item among the items of the step that the user has not liked: an order, not stars. Its steps
+    take the items that somebody liked; one that nobody liked is scored as a new one is.
     tune: what of the encoder learns (see `Reader`), `size` being rank, bottleneck or number of tokens.
     First W, x and b learn for `head_epochs` from frozen vectors, then all of it as `training` says; its learning rate is the
     encoder's, `head_learning_rate` that of the rest. A step takes `training.batch_size` items with all of their rows, so each
@@ -89,7 +90,7 @@ class TwoTower(Recommender):
     of a step is hidden (Volkovs, Yu and Poutanen, 2017, DropoutNet). `losses_` (head_epochs + epochs,): each epoch's mean
     loss, with its cost in the last `epochs`; `step_seconds_`: CPU seconds of a step of the latter.
     With training.patience a tenth of the train items is held out, and training stops by their loss.
-    Raises ValueError for options out of range, TrainingError where a loss is no number.
+    Raises ValueError for options out of range or nothing to learn from, TrainingError where a loss is no number.
     Source: Covington, Adams and Sargin (2016), Deep neural networks for YouTube recommendations, section 3.
     """
 
@@ -146,6 +147,11 @@ class TwoTower(Recommender):
         table = split.train if self.loss == "mse" else split.train[split.train["rating"] >= self.liked]
         if table.empty:
             raise ValueError(f"no train row has {self.liked:g} stars or more: lower `liked`, or use loss='mse'")
+        if self.loss == "softmax" and len(table) == table["user"].nunique() * table["item"].nunique():
+            raise ValueError(
+                f"every user with {self.liked:g} stars or more gave them to every item that got any: there is nothing to tell "
+                "apart: the softmax compares with items that somebody else liked; raise `liked`, or use loss='mse'"
+            )
         rows = Rows(table, split.n_items, device)
         held = rows.hold_out(HELD_OUT, generator) if self.training.patience is not None else None
         start = self._fit_head(rows, generator)
