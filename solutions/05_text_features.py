@@ -696,11 +696,14 @@ class Content:
     """Scores by the description alone: Σ_j w_uj ⟨v_j, v_i⟩, w = rating − 2 for the films of train."""
 
     def __init__(self, split, products):
-        self.weights, self.products = split.matrix(), products
+        self.weights, self.cold, self.n_items = split.matrix(), split.test.item.unique(), split.n_items
         self.weights.data -= 2
+        self.products = products[:, self.cold]
 
     def score(self, users, items=None):
-        return self.weights[users] @ self.products
+        scores = np.zeros((len(users), self.n_items))  # only the cold films are ranked, so only they get a score
+        scores[:, self.cold] = self.weights[users] @ self.products
+        return scores
 
 
 draws = [cold_item_split(ratings, seed=seed) for seed in range(2000, 2008)]
