@@ -681,8 +681,8 @@ def masked_loss(logits, labels):  # the sign
 
 # %% [markdown]
 # Hold back 200 item texts; hide tokens in them and in the 1,482 others, and ask only for those that changed (one left in its place could
-# be read off). Three numbers to beat: guessing evenly costs log 30,522 = 10.3 nats;
-# guessing each token by how often it stands in those others; and the model as it comes. **Will** a pretrained BERT begin below 10.3?
+# be read off). Three numbers to beat: guessing evenly costs log 30,522 = 10.3 nats; guessing each token by how often it stands in those
+# others; and the model as it comes. **Will** a pretrained BERT begin below 10.3?
 
 # %%
 order = np.random.default_rng(2026).permutation(len(texts))
@@ -773,7 +773,7 @@ plots.show(
 # Even guessing is passed after a single step, guessing by frequency after some forty. The frozen vectors hold something of what stands
 # under the mask: on punctuation, which follows a pattern, the head gains 0.8 nats and is right more often than not. On words it guesses
 # 15 of 174 exactly, but its gain of 0.3 nats has an interval that includes 0. Whether training the *whole* encoder this way helps a
-# recommender, lesson 11 measures.
+# recommender is another question, not measured here.
 #
 # ## Pictures of attention
 #
