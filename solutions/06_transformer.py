@@ -141,7 +141,7 @@ with check("6.1", points=2):
     found = attend(torch.tensor([[2.0, 0.0, 0.0, 0.0]]), two_keys, torch.tensor([[1.0], [0.0]]))
     assert np.shape(found) == (1, 1), "one query, values of one number: the answer has shape (1, 1)"
     assert abs(float(found[0, 0]) - 0.982) > 1e-3, (
-        "0.982 comes from scores of 4 and 0: divide by √d before the softmax (d is the length of a query)"
+        "0.982 comes from scores of 4 and 0: divide by √d before the softmax (√1 divides by nothing: d is the length of a query)"
     )
     assert abs(float(found[0, 0]) - 0.731) > 1e-3, "0.731 comes from a division by d: it is the root of d"
     assert abs(float(found[0, 0]) - 0.491) > 1e-3, "0.491 was scaled after the softmax: the shares no longer add up to 1"
@@ -229,7 +229,9 @@ def masked_weights(scores, attention_mask):
 with check("6.2", points=3):
     shares = masked_weights(torch.ones(1, 2, 3, 3), torch.tensor([[1, 1, 0]]))
     assert np.shape(shares) == (1, 2, 3, 3), "the shares have the shape of the scores: (batch, heads, queries, keys)"
-    assert not np.allclose(shares[0, 0, 0], 1 / 3), "the padding keeps its third: hide keys (the last axis), not queries"
+    assert not np.allclose(shares[0, 0, 0], 1 / 3), (
+        "the padding keeps its third: hide keys (the last axis), not queries; or the softmax runs over the queries"
+    )
     assert not np.allclose(shares[..., 2], 1), "the mask is upside down: all attention went to the padding"
     assert np.allclose(shares[..., 2], 0), (
         "the padding still gets a share: a score of 0 means e⁰ = 1, not nothing; and the softmax runs over the keys"
