@@ -16,9 +16,10 @@
 # **You need** lessons 1, 2, 4 and 6 (splits, intervals, ŷ = ⟨x_u, v_i⟩ + b, what is inside BERT). CPU. **Time** 40 min reading,
 # 45 min exercises.
 #
-# Honest news first: asked for a film's mean score from its title, a BERT with 22.7 million weights, briefly trained, is beaten by a ridge regression on
-# its genres and decade (test MSE 0.52 against 0.59; the mean of the training films: 0.58). Once the question is personal, fine-tuning earns at
-# most 0.011 stars, or 0.011 of AUC, over the same BERT frozen, and sometimes nothing; for stars a ridge is as good or better.
+# Honest news first: asked for a film's mean score from its title, a BERT with 22.7 million weights, briefly trained, is beaten by a ridge
+# regression on its genres and decade (test MSE 0.52 against 0.59; the mean of the training films: 0.58). Once the question is personal,
+# fine-tuning earns at most 0.011 stars, or 0.011 of AUC, over the same BERT frozen, and sometimes nothing; for stars a ridge is as good
+# or better.
 
 # %%
 import tempfile
@@ -72,7 +73,7 @@ films[["title", "score", "ratings"]].head(3).round(2)
 # %% [markdown]
 # **Repair 2: rows that are held out.** `held_out` was computed on the training rows. We need three parts: **train** (训练集) to learn from,
 # **dev** (验证集) to decide on, **test** (测试集) to report once. Some films stand in the catalogue twice, so we deal out titles, not rows: a
-# title in both train and test would be a leak.
+# title in both train and test would be a leak. (This lesson has nothing to decide between, so dev waits for your own experiments.)
 
 # %%
 titles = films.title.drop_duplicates()
@@ -163,6 +164,7 @@ with check("7.1", points=2):
     assert mask.tolist() == [[1, 1], [1, 0]], "only filled places are hidden: count places, do not compare numbers"
     numbers, mask = (np.asarray(a) for a in pad_batch([[9, 9], [9]], 9))
     assert mask.tolist() == [[1, 1], [1, 0]], "a real token may have the number of the padding: the mask goes by length"
+    assert numbers.dtype.kind in "iu", "BERT looks its tokens up by whole numbers"
     ### BEGIN HIDDEN TESTS
     draw = np.random.default_rng()
     sentences = [draw.integers(0, 30, n).tolist() for n in draw.integers(1, 12, 8)]
@@ -505,8 +507,8 @@ table = pd.DataFrame({"test MSE (stars²)": {name: bootstrap(s) for name, s in s
 table.assign(RMSE=[round(s.mean() ** 0.5, 3) for s in squares.values()])
 
 # %% [markdown]
-# After so few steps BERT has not moved away from the mean. A longer run was stored: three epochs, three draws of the test films. Its train loss
-# is the column to hold against 0.001.
+# After so few steps BERT has not moved away from the mean. A longer run was stored: three epochs, three draws of the test films. Its
+# train loss is the column to hold against 0.001.
 
 
 # %% tags=["nbval-ignore-output"]
@@ -530,7 +532,8 @@ if program is not None:
 
 # %% [markdown]
 # `noise` is the floor of that draw's test films. No held-out error comes near its root, 0.4 stars, and every train loss is hundreds of
-# times 0.001. Genres and decade do at least as well as words (0.756 against 0.765); and the draw of the test films moves the error by a tenth of a star, more than the models differ.
+# times 0.001. Genres and decade do at least as well as words (0.756 against 0.765); and the draw of the test films moves the error by a
+# tenth of a star, more than the models differ.
 #
 # ## A vector for every person
 #
@@ -667,10 +670,10 @@ print(f"{head_seconds:.0f} s of processor time for all four")
 live.round({"rmse": 3, "auc": 3, "ndcg": 3, "trainable": 0})
 
 # %% [markdown]
-# RMSE is about stars; AUC (lesson 2) is the chance that a held-out film which the user liked stands before another held-out one. Notice the
-# pair *frozen*: the same vectors, the same head. Squared error predicts stars and ranks only a little better than chance: it counts how
-# far off the stars are, and how generous a person is weighs in that, but orders nothing. **Softmax** asks "which of these films?" and ranks. Which loss depends
-# on which question.
+# RMSE is about stars; AUC (lesson 2) is the chance that a held-out film which the user liked stands before another held-out one. Notice
+# the pair *frozen*: the same vectors, the same head. Squared error predicts stars and ranks only a little better than chance: it counts
+# how far off the stars are, and how generous a person is weighs in that, but orders nothing. **Softmax** asks "which of these films?" and
+# ranks. Which loss depends on which question.
 #
 # Is that the row that was stored, from another machine or another day?
 
@@ -724,9 +727,9 @@ if runs is not None:
     )
 
 # %% [markdown]
-# *Offsets only* is μ + b_u. A *profile* adds up the descriptions of what the person rated, above or below neutral, and ranks films by how well they fit; it gives no
-# stars. The bars reach from the lowest to the highest of three draws. They overlap, because draws differ; what counts is the
-# difference *within* each draw.
+# *Offsets only* is μ + b_u. A *profile* adds up the descriptions of what the person rated, above or below neutral, and ranks films by how
+# well they fit; it gives no stars. The bars reach from the lowest to the highest of three draws. They overlap, because draws differ; what
+# counts is the difference *within* each draw.
 
 # %% tags=["nbval-ignore-output"]
 if runs is not None:
@@ -742,7 +745,7 @@ if runs is not None:
     display(runs.groupby("variant")[["trainable", "seconds"]].mean().reindex(LABELS).dropna().round(1))
 
 # %% [markdown]
-# So this is what fine-tuning buys here: up to 0.01 stars in one draw and none in the next, and 0.002 to 0.011 of AUC, for ten to eighty
+# So this is what fine-tuning buys here: up to 0.01 stars in one draw and none in the next, and 0.002 to 0.011 of AUC, for ten to fifty
 # times the processor time of a trained head. All layers and the last one alone are hard to tell apart. Three draws are few: the table
 # shows a gain in AUC under softmax that is always above 0, not how large it is. And for stars, the ridge on genres and decade stays
 # level with every BERT or ahead of it, in a tenth of a second.
@@ -887,9 +890,9 @@ pd.DataFrame(
 )
 
 # %% [markdown]
-# With an H100 at 30 % of its peak, bert-base trains 18,000 sequences of 32 tokens a second. Below 10 % something is wrong: padding, a slow
-# data loader, fp32 by accident. Here is what *this* device does, with bert-base on a GPU, and our small BERT on a CPU against the speed of one
-# plain matrix product.
+# With an H100 at 30 % of its peak, bert-base trains 18,000 sequences of 32 tokens a second. Below 10 % something is wrong: padding, a
+# slow data loader, fp32 by accident. Here is what *this* device does, with bert-base on a GPU, and our small BERT on a CPU against the
+# speed of one plain matrix product.
 
 
 # %% tags=["nbval-ignore-output"]
@@ -974,8 +977,8 @@ card["MB to keep"] = card["million weights"] * 4
 card.round(1)
 
 # %% [markdown]
-# Both choices, padding and the larger model, multiply: together they turn a minute or two into hours on one CPU thread, or a second or two on a
-# GPU. The head alone learned in seconds, and keeps 0.35 MB.
+# Both choices, padding and the larger model, multiply: together they turn a minute or two into hours on one CPU thread, or a second or
+# two on a GPU. The head alone learned in seconds, and keeps 0.35 MB.
 
 # %% [markdown]
 # ### Exercise 7.5 · A loss of 0.001
@@ -1114,14 +1117,15 @@ card.round(1)
 # 推荐系统中的大模型课程学习应用 (Large models in recommender systems: course learning) gives in section 5 a program that fine-tunes BERT from
 # title to score, and reports losses of 0.001 (train) and 0.002 (dev and test), as a sign of accurate predictions for users and items.
 #
-# **Verdict: does not hold.** As printed the program stops three times; repaired, it runs. But on MovieLens no model can predict held-out mean
-# scores better than 0.17 stars² on average (0.018 for films with 20 ratings or more), and the reported 0.002 lies below both; scaled to 0–1
-# the first floor is still 0.010. What we measured on held-out films is 0.52 for a ridge on genres and decade, and 0.58 for the mean.
+# **Verdict: does not hold.** As printed the program stops three times; repaired, it runs. But on MovieLens no model can predict held-out
+# mean scores better than 0.17 stars² on average (0.018 for films with 20 ratings or more), and the reported 0.002 lies below both; scaled
+# to 0–1 the first floor is still 0.010. What we measured on held-out films is 0.52 for a ridge on genres and decade, and 0.58 for the
+# mean.
 #
 # And "accurate predictions for users and items"? The program has no user. With a vector for every person, and films that nobody has rated
 # (means of three draws): a frozen BERT has RMSE 1.020, with all layers tuned 1.017, genres and decade without any BERT 1.013. For a list,
 # AUC is 0.768 frozen, 0.774 with all layers tuned, 0.724 for a profile of words. That much **holds with conditions**: a pretrained BERT
-# helps a list if the loss fits (0.582 with squared error); fine-tuning all of it adds 0.002 to 0.011 at fifty to eighty times the price.
+# helps a list if the loss fits (0.582 with squared error); fine-tuning all of it adds 0.002 to 0.011 at fifty times the price.
 #
 # ## Further reading
 #
