@@ -34,7 +34,7 @@ from torch.nn.functional import normalize
 from course_lib import plots
 from course_lib.classroom import check
 from course_lib.datasets import load_movielens
-from course_lib.experiments import ExperimentError, results
+from course_lib.experiments import Cell, ExperimentError, cost_card, experiment, results
 from course_lib.experiments.training_craft import PrunedEmbedding
 from course_lib.text import TextEncoder, item_texts, tokenize
 from course_lib.training import FGM, PGD, Training, fit, schedule
@@ -944,6 +944,11 @@ if len(stored):
     )
 assert not stored.duplicated(["variant", "seed", "draw"]).any()
 assert stored.auc.between(0.5, 1).all() and "base" not in ablation.index
+if len(stored):
+    again = experiment("training_craft").variants["frozen"](Cell("frozen", seed=0, draw=0))["auc"]
+    was = stored[(stored.variant == "frozen") & (stored.draw == 0)].auc.item()
+    assert abs(again - was) < 0.005, "the row of the frozen model, made again, should be the stored one"
+    print(f"made again: frozen, draw 0: AUC {again:.4f}, stored {was:.4f}")
 if ablation.empty:
     print("no base run is stored yet: course experiments training_craft runs what is missing and goes on where it stopped")
 shown = ablation if len(ablation) else stored.groupby("variant").auc.agg(["mean", "count"])
@@ -983,8 +988,14 @@ card.round({"extra MB, fully tuned BERT": 0, "seconds a run, small model": 2, "R
 # %% [markdown]
 # On the small model early stopping is the only trick that saves time, at the price of a copy of the weights; FGM costs three times the
 # base and PGD five or more, since beside so small a head the bookkeeping counts. Start with early stopping where a model overfits; then
-# dropout; pay for an adversary only if paired runs on *your* task say so.
-#
+# dropout; pay for an adversary only if paired runs on *your* task say so. And the whole notebook, whose last head is this small:
+
+# %% tags=["nbval-ignore-output"]
+bill = cost_card(head)
+assert bill["parameters that learned"] < 30_000
+bill
+
+# %% [markdown]
 # ## Recap
 #
 # - A constant rate trembles at √(ησ²/(2 − η)); a falling one comes close to rest. A schedule also walks less far: compare with a smaller rate.
