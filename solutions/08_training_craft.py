@@ -1000,7 +1000,7 @@ bill
 #
 # - A constant rate trembles at √(ησ²/(2 − η)); a falling one comes close to rest. A schedule also walks less far: compare with a smaller rate.
 # - Weight decay, dropout, early stopping and FGM all fight learning by heart. Their gains do not add up.
-# - Adversaries move the embeddings along the gradient; random noise of equal length hurts a hundredth as much. FGM costs two passes a step, PGD more.
+# - Adversaries move the embeddings along the gradient; random noise of equal length hurts about a hundredth as much. FGM costs two passes a step, PGD more.
 # - Pruned words cost nothing on a fixed catalogue; pruned layers cost most of the neighbours unless trained again.
 # - A difference is paired, has an interval, and is otherwise called noise.
 #
