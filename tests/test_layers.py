@@ -10,7 +10,7 @@ import course_lib
 ROOT = Path(course_lib.__file__).parent
 ORDER = [
     "config", "datasets", "splitting", "evaluation", "text", "transformer", "training", "adapters", "models", "curriculum",
-    "plots", "experiments", "classroom",
+    "serving", "plots", "experiments", "classroom",
 ]  # fmt: skip
 FILES = sorted(ROOT.rglob("*.py"))
 LONGEST = 300  # lines

@@ -1,0 +1,107 @@
+"""The course's own routes: recommendations, feedback and metrics."""
+
+import uuid
+from datetime import UTC, datetime
+from typing import Annotated
+
+import orjson
+from fastapi import FastAPI, HTTPException, Path, Query, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from course_lib.serving import metrics
+from course_lib.serving.feedback import FeedbackError
+from course_lib.serving.package import Answer, Package, PackageError
+from course_lib.serving.schemas import ErrorBody, Feedback, Recommendations, Stored, cold_start
+from course_lib.serving.service import Service
+from course_lib.serving.texts import Overloaded
+
+ERRORS = {
+    400: "The body cannot be read.",
+    401: "The token is missing or wrong.",
+    404: "There is no such thing.",
+    408: "The request did not arrive in time.",
+    413: "The request is too large.",
+    422: "A value is missing or out of range.",
+    500: "The service failed.",
+    503: "Too much at once, or not ready: try again after Retry-After seconds.",
+    504: "The answer was not ready in time.",
+}
+
+
+def errors(*statuses: int) -> dict:
+    """The OpenAPI entries of these error statuses, with the one body that all errors have."""
+    return {status: {"model": ErrorBody, "description": ERRORS[status]} for status in statuses}
+
+
+BODY = errors(400, 401, 408, 413, 422, 500, 503, 504)
+
+
+def add_routes(app: FastAPI, service: Service) -> None:
+    """Register the routes with the limits of the service."""
+    options = service.options
+    LikedItems, FreeText = cold_start(options.max_k, options.max_liked, options.max_text)
+    Count = Annotated[int, Query(ge=1, le=options.max_k, description="Items of the list.")]
+    User = Annotated[str, Path(min_length=1, max_length=64, description="Id of the user; an unknown one gets what is popular.")]
+
+    @app.get("/recommend/{user_id}", response_model=Recommendations, responses=errors(401, 422, 500, 503), tags=["recommend"])
+    async def recommend(user_id: User, k: Count = 10):
+        """Items for a user: those with the largest ⟨x_u, v_i⟩ + b_i that the user has not rated."""
+        package = service.current.package
+        return answered(package, package.recommend(user_id, k))
+
+    @app.post("/recommend", response_model=Recommendations, responses=BODY, tags=["recommend"])
+    async def recommend_newcomer(wish: LikedItems | FreeText):
+        """Items for someone new, who names items or describes what to watch; both are folded into the model."""
+        loaded = service.current
+        package = loaded.package
+        if isinstance(wish, LikedItems):
+            return answered(package, package.recommend_for(wish.liked, wish.k))
+        vector = await vector_of(service, loaded, wish.text)
+        return answered(package, package.recommend_text(vector, wish.k))
+
+    if service.feedback is not None:
+
+        @app.post("/feedback", response_model=Stored, status_code=201, responses=BODY, tags=["feedback"])
+        async def feedback(event: Feedback):
+            """Store what a person did; answered when the event is on the disk, so that what is acknowledged is not lost."""
+            row = event.model_dump(exclude_none=True)
+            row["event_id"] = row.get("event_id") or uuid.uuid4().hex
+            row["received"] = datetime.now(UTC).isoformat(timespec="milliseconds")
+            try:
+                await service.feedback.append(row)
+            except FeedbackError as error:
+                raise HTTPException(503, str(error), {"Retry-After": "5"}) from None
+            metrics.EVENT[event.event].inc()
+            return Response(orjson.dumps({"event_id": row["event_id"]}), 201, media_type="application/json")
+
+    text = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Prometheus's text format."}}
+
+    @app.get("/metrics", response_class=Response, responses=text, tags=["operations"])
+    async def prometheus():
+        """Metrics for Prometheus, of all workers."""
+        return Response(metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
+
+
+async def vector_of(service: Service, loaded, text: str):
+    """The vector of a text; what stands in the way as an HTTP error."""
+    try:
+        return await service.read(loaded, text)
+    except PackageError as error:
+        raise HTTPException(422, str(error)) from None
+    except Overloaded:
+        metrics.REASON["overload"].inc()
+        raise HTTPException(503, "too many texts at once; try again", {"Retry-After": "1"}) from None
+
+
+def answered(package: Package, answer: Answer) -> Response:
+    """The list as JSON, counted."""
+    metrics.record_answer(package, answer)
+    body = {
+        "kind": answer.kind,
+        "model": package.name,
+        "version": package.version,
+        "propensity": 1.0,
+        "items": package.listing(answer),
+        "unknown": answer.unknown,
+    }
+    return Response(orjson.dumps(body), media_type="application/json")

@@ -1,0 +1,123 @@
+"""What is being served now, and how a new package takes its place while requests go on."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import multiprocessing
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from course_lib.serving import metrics
+from course_lib.serving.feedback import FeedbackLog
+from course_lib.serving.logs import say
+from course_lib.serving.options import Options
+from course_lib.serving.package import CONFIG, Package, PackageError, load_package
+from course_lib.serving.texts import Encoder, TextReader, open_encoder
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A package and what reads texts for it. A request takes both once, and so never sees half of a change."""
+
+    package: Package
+    reader: TextReader | None = None
+
+
+class Service:
+    """The state behind the routes. `current` is replaced as a whole, never changed."""
+
+    def __init__(self, package: Package, options: Options, *, encoder: Encoder | None = None):
+        self.options, self.encoder, self.ready = options, encoder, False
+        self.current = Loaded(package)
+        self.feedback = FeedbackLog(options.feedback) if options.feedback else None
+        self._seen = signature(package.folder)
+        self._watcher: asyncio.Task | None = None
+
+    async def start(self) -> None:
+        """Open the encoder, tell the metrics, and begin to watch the package's folder."""
+        metrics.forget_dead_workers()
+        self.current = await self._opened(self.current.package)
+        metrics.served(self.current.package)
+        if self.options.reload_seconds:
+            self._watcher = asyncio.create_task(self._watch())
+        self.ready = True
+        say(logging.INFO, "ready", model=self.current.package.name, version=self.current.package.version)
+
+    async def stop(self) -> None:
+        """No new package; what is being written is finished."""
+        self.ready = False
+        if self._watcher is not None:
+            self._watcher.cancel()
+        if self.feedback is not None:
+            await self.feedback.close()
+        if self.current.reader is not None:
+            await self.current.reader.close()
+        say(logging.INFO, "stopped")
+
+    async def read(self, loaded: Loaded, text: str) -> np.ndarray:
+        """The vector of a text → (h,). Raises PackageError where the package reads no text."""
+        if loaded.reader is None:
+            raise PackageError(f"{loaded.package.name} {loaded.package.version} was packed without a text encoder")
+        start = time.perf_counter()
+        vector = await loaded.reader(text)
+        metrics.TEXT_SECONDS.observe(time.perf_counter() - start)
+        return vector
+
+    async def reload(self) -> None:
+        """Load what is in the folder now, then let it take over. Raises PackageError, and the old one goes on."""
+        before = self.current
+        package = await asyncio.to_thread(load_package, before.package.folder)
+        self.current = await self._opened(package)
+        metrics.served(package, before.package)
+        if before.reader is not None and before.reader is not self.current.reader:
+            await before.reader.close()
+
+    async def _opened(self, package: Package) -> Loaded:
+        """The package with its reader; the encoder that is open is kept if the package asks for the same one."""
+        old = self.current
+        if package.text_map is None:
+            return Loaded(package)
+        if old.reader is not None and old.package.encoder == package.encoder:
+            return Loaded(package, old.reader)
+        encoder = self.encoder or await asyncio.to_thread(open_encoder, package)
+        return Loaded(package, TextReader(encoder))
+
+    async def _watch(self) -> None:
+        folder, supervisor = self.current.package.folder, multiprocessing.parent_process()
+        while True:
+            await asyncio.sleep(self.options.reload_seconds)
+            if supervisor is not None and not supervisor.is_alive():
+                os.kill(os.getpid(), signal.SIGTERM)  # a worker does not outlive its supervisor
+            found = signature(folder)
+            if found not in (None, self._seen):
+                await self._try(folder, found)
+
+    async def _try(self, folder: Path, found: tuple) -> None:
+        """One attempt at one state of the folder; a state that fails is not tried again."""
+        try:
+            await self.reload()
+        except Exception as error:
+            if signature(folder) != found:  # it is just being replaced: look again
+                return
+            metrics.OUTCOME["failed"].inc()
+            reason = {"reason": str(error)} if isinstance(error, PackageError) else {}
+            say(logging.ERROR, "reload failed", error=True, **reason)
+        else:
+            metrics.OUTCOME["ok"].inc()
+            say(logging.INFO, "reloaded", version=self.current.package.version)
+        self._seen = found
+
+
+def signature(folder: Path | None) -> tuple | None:
+    """What tells one state of a package's folder from the next; None while there is none."""
+    try:
+        state = (folder / CONFIG).stat() if folder else None
+    except OSError:
+        return None
+    return state and (state.st_mtime_ns, state.st_ino, state.st_size)
