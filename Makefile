@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export OMP_NUM_THREADS ?= 1
 .DEFAULT_GOAL := help
-.PHONY: help lab test data build lint unit notebooks bench experiments requirements clean
+.PHONY: help lab test data promtool build lint unit notebooks bench experiments requirements clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
@@ -29,17 +29,20 @@ lab: data  ## set up, check this computer, open the course
 data: $(READY)  ## fetch and verify MovieLens-100K and its graph
 	@$(BIN)/course data
 
+promtool: $(READY)  ## promtool for the tests of the alert rules, unpacked from Debian's package where it is missing
+	@$(BIN)/python tests/promtool.py
+
 lint: $(READY)  ## ruff on the library, tests, masters and notebooks
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-unit: data  ## tests of the library and of every promise
+unit: data promtool  ## tests of the library and of every promise
 	PYTHONPATH=tests/offline $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 notebooks: data  ## nbval on every solved and every unsolved lesson
 	COURSE_PROGRESS=off HF_HUB_OFFLINE=1 PYTHONPATH=tests/offline $(BIN)/python -m pytest --nbval --nbval-cell-timeout=300 -n $(JOBS) --dist loadfile solutions lessons
 
-test: lint data  ## prove everything: lint, build check, unit tests, every notebook
+test: lint data promtool  ## prove everything: lint, build check, unit tests, every notebook
 	$(BIN)/course build --check
 	COURSE_PROGRESS=off HF_HUB_OFFLINE=1 PYTHONPATH=tests/offline $(BIN)/python -m pytest --nbval --nbval-cell-timeout=300 -n $(JOBS) --dist loadfile tests solutions lessons
 
