@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
@@ -22,6 +23,8 @@ from course_lib.serving.scaling.autoscaler import HorizontalPodAutoscaler
 SUPERVISOR = Path(__file__).with_name("supervisor.py")
 SERVICE = "course_lib.serving.app:create_app"
 SERVING = re.compile(r"Started server process \[(\d+)\]")
+ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}  # the workers share the cores
+DIED = re.compile(r"Child process \[\d+\] died")
 FEWEST = 2  # uvicorn starts no supervisor for one worker, and without it nobody takes the signals
 
 
@@ -38,7 +41,8 @@ class WorkerPool:
 
     with WorkerPool("shop:app", maximum=4) as pool: pool.url, pool.scale(3), pool.workers, pool.ready
 
-    POSIX only: SIGTTIN adds, SIGTTOU takes away. Raises PoolError where it cannot, ValueError for bounds out of range.
+    It starts with two workers, or `minimum`. POSIX only: SIGTTIN adds one, SIGTTOU takes one away. Raises PoolError where it
+    cannot, ValueError for bounds out of range.
     """
 
     def __init__(
@@ -69,16 +73,15 @@ class WorkerPool:
         self._folder = tempfile.TemporaryDirectory(prefix="course-pool-")
         self._log = Path(self._folder.name) / "log"
         command = [sys.executable, "-P", str(SUPERVISOR), self.app, str(max(FEWEST, self.minimum))]
-        env = {"PROMETHEUS_MULTIPROC_DIR": self._folder.name} | self.env
+        env = ONE_THREAD | {"PROMETHEUS_MULTIPROC_DIR": self._folder.name} | self.env
         with self._log.open("wb") as log:
             self._process = psutil.Popen(
                 command + ["--factory"] * self.factory, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
         atexit.register(self.close)
         try:
-            self._wait(lambda: self.ready >= max(FEWEST, self.minimum), self.start_seconds, "start")
+            self._wait(self._started, self.start_seconds, "start")
             self.port = self._listening()
-            self.scale(self.minimum if self.minimum >= FEWEST else FEWEST)
         except BaseException:
             self.close()
             raise
@@ -141,15 +144,20 @@ class WorkerPool:
         self._folder.cleanup()
 
     def _children(self, *, all_of_them: bool = False) -> list[psutil.Process]:
+        """Workers, oldest first; or every child, the helper of multiprocessing too."""
         found = []
-        try:
+        with suppress(psutil.NoSuchProcess):
             for child in self._process.children():
-                command = child.cmdline()
-                if all_of_them or (any("spawn_main" in word for word in command) and child.status() != psutil.STATUS_ZOMBIE):
-                    found.append((child.create_time(), child.pid, child))
-        except psutil.NoSuchProcess:
-            return self._children(all_of_them=all_of_them) if self._process.is_running() else []
+                with suppress(psutil.NoSuchProcess):
+                    worker = child.status() != psutil.STATUS_ZOMBIE and any("spawn_main" in word for word in child.cmdline())
+                    if worker or all_of_them:
+                        found.append((child.create_time(), child.pid, child))
         return [child for *_, child in sorted(found)]
+
+    def _started(self) -> bool:
+        if DIED.search(self.log()):  # the supervisor would try again for ever
+            raise PoolError(f"a worker of {self.app} ended before it served. The end of its log:\n{self.log()[-2000:]}")
+        return self.ready >= max(FEWEST, self.minimum)
 
     def _listening(self) -> int:
         ports = [c.laddr.port for c in self._process.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
@@ -199,14 +207,17 @@ def drive(
     """The control loop: every `autoscaler.interval` seconds measure, decide, scale; until `until()` or the time is over.
 
     metric: mean over the ready workers, in the unit of the autoscaler's target → columns time (s), replicas (from then on),
-    ready, metric.
+    ready, metric. Raises ValueError for an autoscaler that may ask for more or fewer workers than the pool allows.
     """
+    if autoscaler.minimum < pool.minimum or autoscaler.maximum > pool.maximum:
+        asked, allowed = f"{autoscaler.minimum} to {autoscaler.maximum}", f"{pool.minimum} to {pool.maximum}"
+        raise ValueError(f"the autoscaler may ask for {asked} workers, the pool has {allowed}: give both the same bounds")
     autoscaler.reset()
     begin, rows = time.monotonic(), []
     while (t := time.monotonic() - begin) < seconds and not until():
         value, size, ready = metric(pool), len(pool.workers), pool.ready
         count = autoscaler.decide(t, size, value, ready=ready)
-        rows.append((t, pool.scale(min(max(count, pool.minimum), pool.maximum)), ready, value))
+        rows.append((t, pool.scale(count), ready, value))
         end = min(t + autoscaler.interval, seconds)
         while (left := begin + end - time.monotonic()) > 0 and not until():
             time.sleep(min(left, 0.05))
