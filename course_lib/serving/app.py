@@ -1,4 +1,4 @@
-"""The HTTP service. `uvicorn --factory course_lib.serving.app:create_app` with COURSE_PACKAGE set, or `course serve PACKAGE`."""
+"""The HTTP service: `course serve PACKAGE`, or uvicorn --factory course_lib.serving.app:create_app with COURSE_PACKAGE."""
 
 from __future__ import annotations
 

@@ -3,9 +3,11 @@
 import uuid
 from datetime import UTC, datetime
 from typing import Annotated
+from urllib.parse import parse_qsl
 
 import orjson
-from fastapi import FastAPI, HTTPException, Path, Query, Response
+from fastapi import FastAPI, HTTPException, Path, Query, Request, Response
+from fastapi.routing import APIRoute
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from course_lib.serving import metrics
@@ -15,6 +17,7 @@ from course_lib.serving.schemas import ErrorBody, Feedback, Recommendations, Sto
 from course_lib.serving.service import Service
 from course_lib.serving.texts import Overloaded
 
+DEFAULT_K = 10
 ERRORS = {
     400: "The body cannot be read.",
     401: "The token is missing or wrong.",
@@ -43,11 +46,22 @@ def add_routes(app: FastAPI, service: Service) -> None:
     Count = Annotated[int, Query(ge=1, le=options.max_k, description="Items of the list.")]
     User = Annotated[str, Path(min_length=1, max_length=64, description="Id of the user; an unknown one gets what is popular.")]
 
-    @app.get("/recommend/{user_id}", response_model=Recommendations, responses=errors(401, 422, 500, 503), tags=["recommend"])
-    async def recommend(user_id: User, k: Count = 10):
+    async def recommend(user_id: User, k: Count = DEFAULT_K):
         """Items for a user: those with the largest ⟨x_u, v_i⟩ + b_i that the user has not rated."""
         package = service.current.package
         return answered(package, package.recommend(user_id, k))
+
+    class Lean(APIRoute):
+        """The route above without FastAPI's generic reading of parameters, two thirds of its time; the limits are the same."""
+
+        def get_route_handler(self):
+            async def handler(request: Request) -> Response:
+                return await recommend(user_of(request.scope), count_of(request.scope, options.max_k))
+
+            return handler
+
+    about = {"response_model": Recommendations, "responses": errors(401, 422, 500, 503), "tags": ["recommend"]}
+    app.router.add_api_route("/recommend/{user_id}", recommend, methods=["GET"], route_class_override=Lean, **about)
 
     @app.post("/recommend", response_model=Recommendations, responses=BODY, tags=["recommend"])
     async def recommend_newcomer(wish: LikedItems | FreeText):
@@ -80,6 +94,26 @@ def add_routes(app: FastAPI, service: Service) -> None:
     async def prometheus():
         """Metrics for Prometheus, of all workers."""
         return Response(metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
+
+
+def user_of(scope) -> str:
+    """The user id in the path. Raises HTTPException 422 where it is too long."""
+    user = scope["path_params"]["user_id"]
+    if len(user) > 64:
+        raise HTTPException(422, "path.user_id: at most 64 characters")
+    return user
+
+
+def count_of(scope, most: int) -> int:
+    """The k of the query. Raises HTTPException 422 for anything but a whole number from 1 to `most`."""
+    query = scope["query_string"]
+    if not query:
+        return DEFAULT_K
+    values = [value for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True) if name == "k"]
+    text = values[-1] if values else str(DEFAULT_K)
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= most):
+        raise HTTPException(422, f"query.k: a whole number from 1 to {most} is needed")
+    return int(text)
 
 
 async def vector_of(service: Service, loaded, text: str):

@@ -47,8 +47,8 @@ class Torch:
         self.encoder = TextEncoder(device="cpu")
         if self.encoder.weights_sha != weights_sha256:
             raise PackageError(
-                f"the encoder in {self.encoder.folder} is not the one the package was made with (sha256 {weights_sha256[:12]}…): "
-                "set COURSE_ENCODER to that one, or pack it with onnx="
+                f"the encoder in {self.encoder.folder} is not the one that the package was made with, sha256 "
+                f"{weights_sha256[:12]}…: set COURSE_ENCODER to that one, or pack it with onnx="
             )
 
     def encode(self, texts: list[str]) -> np.ndarray:
