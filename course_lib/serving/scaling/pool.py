@@ -22,7 +22,6 @@ from course_lib.serving.scaling.autoscaler import HorizontalPodAutoscaler
 
 SUPERVISOR = Path(__file__).with_name("supervisor.py")
 SERVICE = "course_lib.serving.app:create_app"
-SERVING = re.compile(r"Started server process \[(\d+)\]")
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}  # the workers share the cores
 DIED = re.compile(r"Child process \[\d+\] died")
 FEWEST = 2  # uvicorn starts no supervisor for one worker, and without it nobody takes the signals
@@ -72,7 +71,7 @@ class WorkerPool:
             raise PoolError("this system has no SIGTTIN and SIGTTOU (Windows): use the simulator, or WSL")
         self._folder = tempfile.TemporaryDirectory(prefix="course-pool-")
         self._log = Path(self._folder.name) / "log"
-        command = [sys.executable, "-P", str(SUPERVISOR), self.app, str(max(FEWEST, self.minimum))]
+        command = [sys.executable, "-P", str(SUPERVISOR), self.app, str(max(FEWEST, self.minimum)), self._folder.name]
         env = ONE_THREAD | {"PROMETHEUS_MULTIPROC_DIR": self._folder.name} | self.env
         with self._log.open("wb") as log:
             self._process = psutil.Popen(
@@ -81,8 +80,9 @@ class WorkerPool:
         atexit.register(self.close)
         try:
             self._wait(self._started, self.start_seconds, "start")
-            self.port = self._listening()
+            self.port = int(Path(self._folder.name, "port").read_text(encoding="utf-8"))
         except BaseException:
+            self._kill(self._family())  # nothing to finish
             self.close()
             raise
         return self
@@ -108,8 +108,7 @@ class WorkerPool:
     @property
     def ready(self) -> int:
         """Workers that serve: their application is loaded."""
-        serving = {int(pid) for pid in SERVING.findall(self.log())}
-        return len(serving.intersection(self.workers))
+        return sum(Path(self._folder.name, f"ready-{pid}").exists() for pid in self.workers)
 
     def log(self) -> str:
         """What supervisor and workers have written so far."""
@@ -133,37 +132,39 @@ class WorkerPool:
         atexit.unregister(self.close)
         if self._process is None:
             return
-        family = [self._process, *self._children(all_of_them=True)]
+        family = self._family()
         if self._process.is_running():
             self._process.terminate()
         _, alive = psutil.wait_procs(family, timeout=self.stop_seconds)
-        for process in alive:
-            process.kill()
-        psutil.wait_procs(alive, timeout=self.stop_seconds)
+        self._kill(alive)
         self._process = None
         self._folder.cleanup()
 
-    def _children(self, *, all_of_them: bool = False) -> list[psutil.Process]:
-        """Workers, oldest first; or every child, the helper of multiprocessing too."""
-        found = []
+    def _kill(self, processes: list[psutil.Process]) -> None:
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(processes, timeout=self.stop_seconds)
+
+    def _family(self) -> list[psutil.Process]:
+        """The supervisor and all its children, the helper of multiprocessing too."""
         with suppress(psutil.NoSuchProcess):
-            for child in self._process.children():
-                with suppress(psutil.NoSuchProcess):
-                    worker = child.status() != psutil.STATUS_ZOMBIE and any("spawn_main" in word for word in child.cmdline())
-                    if worker or all_of_them:
-                        found.append((child.create_time(), child.pid, child))
+            return [self._process, *self._process.children()]
+        return [self._process]
+
+    def _children(self) -> list[psutil.Process]:
+        """Living workers, oldest first."""
+        found = []
+        for child in self._family()[1:]:
+            with suppress(psutil.NoSuchProcess):
+                if child.status() != psutil.STATUS_ZOMBIE and any("spawn_main" in word for word in child.cmdline()):
+                    found.append((child.create_time(), child.pid, child))
         return [child for *_, child in sorted(found)]
 
     def _started(self) -> bool:
-        if DIED.search(self.log()):  # the supervisor would try again for ever
+        if DIED.search(self.log()) or any(_ended(child) for child in self._family()[1:]):
             raise PoolError(f"a worker of {self.app} ended before it served. The end of its log:\n{self.log()[-2000:]}")
         return self.ready >= max(FEWEST, self.minimum)
-
-    def _listening(self) -> int:
-        ports = [c.laddr.port for c in self._process.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
-        if not ports:
-            raise PoolError(f"the supervisor listens on no port\n{self.log()[-2000:]}")
-        return ports[0]
 
     def _wait(self, condition: Callable[[], bool], seconds: float, what: str) -> None:
         end = time.monotonic() + seconds
@@ -173,6 +174,12 @@ class WorkerPool:
                 why = f"ended with code {self._process.returncode}" if stopped else f"had {seconds:g} s"
                 raise PoolError(f"the pool could not {what} ({self.app}; it {why}). The end of its log:\n{self.log()[-2000:]}")
             time.sleep(0.05)
+
+
+def _ended(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return process.status() == psutil.STATUS_ZOMBIE
+    return False  # its parent has seen it, and says so in the log
 
 
 class CpuUtilisation:

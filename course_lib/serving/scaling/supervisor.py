@@ -1,6 +1,6 @@
 """Runs uvicorn's supervisor for `WorkerPool`, and ends with the process that started it: even one that was killed.
 
-python -P supervisor.py APP WORKERS [--factory]. A script, run by its path: every worker imports it again, and so starts
+python -P supervisor.py APP WORKERS FOLDER [--factory]. A script, run by its path: every worker imports it again, and so starts
 without the rest of the library.
 """
 
@@ -9,12 +9,15 @@ import signal
 import sys
 import threading
 import time
+from pathlib import Path
 
 import uvicorn
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
+from uvicorn.supervisors import Multiprocess
 
 GRACE = 0.5  # seconds
-PATIENCE = 30  # seconds; on a busy computer uvicorn's own 5 would replace workers that are only slow
+ONCE = 10**9  # seconds between two announcements of a worker; the first comes at its start
+PATIENCE = 15  # seconds; on a busy computer uvicorn's own 5 would replace workers that are only slow
 
 
 def end_with(parent: int) -> None:
@@ -38,12 +41,24 @@ class Draining(AutoHTTPProtocol):
             super().shutdown()
 
 
+async def announce() -> None:
+    """A file named after this worker: its application is loaded, and it takes requests."""
+    Path(sys.argv[3], f"ready-{os.getpid()}").touch()
+
+
 def main() -> None:
-    """Listen on a free port of the loopback address; the pool asks the operating system which."""
-    app, workers = sys.argv[1], int(sys.argv[2])
+    """Listen on a free port of the loopback address, write it to FOLDER/port, and keep the workers."""
+    app, workers, folder = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
     threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
-    options = {"factory": "--factory" in sys.argv, "access_log": False, "use_colors": False, "http": Draining}
-    uvicorn.run(app, host="127.0.0.1", port=0, workers=workers, timeout_worker_healthcheck=PATIENCE, **options)
+    config = uvicorn.Config(
+        app, port=0, factory="--factory" in sys.argv, workers=workers, http=Draining, access_log=False, use_colors=False,
+        timeout_worker_healthcheck=PATIENCE, callback_notify=announce, timeout_notify=ONCE,
+    )  # fmt: skip
+    listener = config.bind_socket()
+    beside = folder / "port.new"
+    beside.write_text(str(listener.getsockname()[1]), encoding="utf-8")
+    beside.replace(folder / "port")
+    Multiprocess(config, sockets=[listener]).run()
 
 
 if __name__ == "__main__":
