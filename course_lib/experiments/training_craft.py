@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 
-import torch
 from torch import nn
 
 from course_lib.experiments import cold_items, fine_tuning
 from course_lib.experiments.runner import Cell, Experiment
-from course_lib.text import TextEncoder, tokenize
+from course_lib.text import PrunedEmbedding, TextEncoder, tokenize
 
 
 def craft(cell: Cell, *, change=None, tune: str = "full", **options) -> dict:
@@ -40,24 +39,6 @@ def pruned_vocabulary(encoder: TextEncoder) -> None:
     """The table of word pieces keeps only the rows that occur in the catalogue."""
     used = tokenize(cold_items.texts(), tokenizer=encoder.tokenizer)["input_ids"].unique()
     encoder.model.embeddings.word_embeddings = PrunedEmbedding(encoder.model.get_input_embeddings(), used)
-
-
-class PrunedEmbedding(nn.Module):
-    """An embedding that holds the rows `used` of another; it is called with the ids of the other.
-
-    ids int64 of any shape → (…, hidden). Raises IndexError for an id that was pruned.
-    """
-
-    def __init__(self, embedding: nn.Embedding, used: torch.Tensor):
-        super().__init__()
-        row = torch.full((embedding.num_embeddings,), len(used))
-        row[used] = torch.arange(len(used))
-        self.register_buffer("row", row)
-        self.kept = nn.Embedding.from_pretrained(embedding.weight.detach()[used].clone(), freeze=False)
-
-    def forward(self, ids: torch.Tensor) -> torch.Tensor:
-        """The rows of the ids."""
-        return self.kept(self.row[ids])
 
 
 EXPERIMENT = Experiment(
