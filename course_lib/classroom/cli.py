@@ -1,4 +1,4 @@
-"""The command line of the course: `course data | doctor | build | progress | check | map | experiments | version`."""
+"""The command line of the course: data, doctor, build, progress, check, map, experiments, serve and version."""
 
 from __future__ import annotations
 
@@ -133,6 +133,33 @@ def experiments(
         typer.echo(f"course experiments: {error}", err=True)
         raise typer.Exit(1) from None
     typer.echo(table.groupby("variant", sort=False)[[*what.metrics, "seconds"]].mean().to_string(float_format="{:.4g}".format))
+
+
+@app.command()
+def serve(
+    package: Annotated[Path, typer.Argument(help="Folder that write_package made.")],
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every network.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65_535, help="Port to listen on.")] = 8000,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Processes that answer.")] = 1,
+    token: Annotated[
+        str | None, typer.Option(envvar="COURSE_TOKEN", help="Bearer token to ask for; the variable keeps it out of `ps`.")
+    ] = None,
+    feedback: Annotated[Path | None, typer.Option(envvar="COURSE_FEEDBACK", help="JSONL file for POST /feedback.")] = None,
+    log: Annotated[str, typer.Option(envvar="COURSE_LOG", help="debug (each request), info, warning or error.")] = "info",
+) -> None:
+    """Serve a package over HTTP until Ctrl-C; a package that replaces it is taken up without a break."""
+    from course_lib.serving.options import Options
+    from course_lib.serving.package import PackageError, load_package
+    from course_lib.serving.server import serve as serve_package
+
+    try:
+        options = Options.from_environment(token=token, feedback=feedback, log=log)
+        found = load_package(package)
+    except (PackageError, ValueError) as error:
+        typer.echo(f"course serve: {error}", err=True)
+        raise typer.Exit(1) from None
+    typer.echo(f"{found.name} {found.version} ({found.model}) on http://{host}:{port}, described at /openapi.json")
+    serve_package(package, host=host, port=port, workers=workers, options=options)
 
 
 @app.command()

@@ -8,6 +8,7 @@ Source: Prometheus documentation, Metric and label naming; prometheus_client, mu
 from __future__ import annotations
 
 import os
+from bisect import bisect_left
 from pathlib import Path
 
 from prometheus_client import (
@@ -35,6 +36,21 @@ EVENTS = ("impression", "click", "like", "dislike", "purchase", "rating")
 REASONS = ("overload", "size", "auth", "timeout")
 OUTCOMES = ("ok", "failed")
 
+
+class ManyHistogram(Histogram):
+    """A histogram that takes the values of a whole list at once: one lock for each bucket, not two for each value."""
+
+    def observe_all(self, amounts: list[float]) -> None:
+        """The same as `observe` for each of them."""
+        counts: dict[int, int] = {}
+        for amount in amounts:
+            place = bisect_left(self._upper_bounds, amount)
+            counts[place] = counts.get(place, 0) + 1
+        self._sum.inc(sum(amounts))
+        for place, count in counts.items():
+            self._buckets[place].inc(count)
+
+
 REQUESTS = Counter("course_requests", "Requests answered", ["route", "status"], registry=REGISTRY)
 REQUEST_SECONDS = Histogram(
     "course_request_seconds", "Seconds from first to last byte", ["route"], buckets=SECONDS, registry=REGISTRY
@@ -44,7 +60,7 @@ REJECTED = Counter("course_rejected", "Requests refused before any work was done
 RECOMMENDATIONS = Counter("course_recommendations", "Lists recommended, by how the user was known", ["kind"], registry=REGISTRY)
 ITEMS = Counter("course_recommended_items", "Items in these lists", registry=REGISTRY)
 EMPTY = Counter("course_empty_answers", "Lists without an item", registry=REGISTRY)
-POPULARITY = Histogram(
+POPULARITY = ManyHistogram(
     "course_recommended_popularity", "Share of the users who had rated each recommended item", buckets=SHARES, registry=REGISTRY
 )
 SCORE = Histogram("course_score", "Score of the first item of a list", buckets=SCORES, registry=REGISTRY)
@@ -92,8 +108,7 @@ def record_answer(package, answer) -> None:
         return
     ITEMS.inc(len(answer.scores))
     SCORE.observe(answer.scores[0])
-    for share in package.popularity[answer.rows].tolist():
-        POPULARITY.observe(share)
+    POPULARITY.observe_all(package.popularity[answer.rows].tolist())
 
 
 def served(package, before=None) -> None:

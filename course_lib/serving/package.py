@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 
 from course_lib.serving.folding import FoldIn
+from course_lib.serving.search import MANY, Index
 
 FORMAT = 1
 TENSORS, CONFIG, ENCODER, TOKENIZER = "model.safetensors", "config.json", "encoder.onnx", "tokenizer.json"
@@ -92,9 +93,14 @@ class Package:
         vectors = self.item_vectors.astype(np.float64)
         return vectors.T @ vectors
 
+    @cached_property
+    def index(self) -> Index | None:
+        """What searches a large catalogue; None where plain numpy is as fast."""
+        return Index(self.item_vectors, self.item_bias) if len(self.item_ids) > MANY else None
+
     def warm(self) -> Package:
         """Compute now what would else be computed at the first request; returns self."""
-        for name in ("users", "items", "popularity", "popular", "gram"):
+        for name in ("users", "items", "popularity", "popular", "gram", "index"):
             getattr(self, name)
         return self
 
@@ -145,12 +151,15 @@ class Package:
 
     def _best(self, kind: str, x: np.ndarray, without: np.ndarray, k: int, unknown: list | None = None) -> Answer:
         """The k items with the largest ⟨x, v_i⟩ + b_i outside `without`; ties go to the lower index."""
+        k = min(k, len(self.item_ids) - len(without))
+        if k <= 0:
+            return Answer(kind, NOTHING, [], unknown or [])
+        if self.index is not None:
+            found = self.index.search(x, k, exclude=[without])
+            return Answer(kind, found.items[0], found.scores[0].tolist(), unknown or [])
         scores = self.item_vectors @ x
         scores += self.item_bias
         scores[without] = -np.inf
-        k = min(k, len(scores) - len(without))
-        if k <= 0:
-            return Answer(kind, NOTHING, [], unknown or [])
         least = np.partition(scores, len(scores) - k)[len(scores) - k]
         rows = (scores >= least).nonzero()[0]
         rows = rows[np.argsort(-scores[rows], kind="stable")[:k]]
@@ -164,9 +173,11 @@ def load_package(folder: Path | str) -> Package:
     """
     folder = Path(folder).absolute()
     config = _config(folder)
-    contents = {name: _verified(folder / name, digest) for name, digest in config["files"].items()}
+    for name in set(config["files"]) - {TENSORS}:
+        _verify(folder / name, config["files"][name])
+    data = _verify(folder / TENSORS, config["files"][TENSORS], keep=True)
     try:
-        tensors = load_tensors(contents[TENSORS])
+        tensors = load_tensors(data)
         matrices = {name: tensors[name] for name in MATRICES}
         matrices["seen_indices"] = matrices["seen_indices"].astype(np.intp)  # numpy indexes three times as fast by its own type
         texts = {name: tensors.get(name) for name in ("text_map", "text_intercept")}
@@ -208,12 +219,14 @@ def _config(folder: Path) -> dict:
     return config
 
 
-def _verified(path: Path, digest: str) -> bytes:
-    """The bytes of a file, if they are those that the configuration names."""
+def _verify(path: Path, digest: str, *, keep: bool = False) -> bytes:
+    """Hold a file against its digest; with `keep`, return the bytes that were checked."""
     if not path.is_file():
         raise PackageError(f"{path} is missing, but {CONFIG} lists it: the package is incomplete; copy or write it again")
-    data = path.read_bytes()
-    if hashlib.sha256(data).hexdigest() != digest:
+    with open(path, "rb") as file:
+        data = file.read() if keep else b""
+        found = hashlib.sha256(data) if keep else hashlib.file_digest(file, "sha256")
+    if found.hexdigest() != digest:
         raise PackageError(f"{path} does not match the sha256 in {CONFIG}: it is damaged or altered; copy or write it again")
     return data
 

@@ -5,6 +5,7 @@ Source: KServe, Open Inference Protocol specification, HTTP/REST.
 
 from __future__ import annotations
 
+import asyncio
 from importlib.metadata import version
 from typing import Annotated
 
@@ -116,7 +117,8 @@ async def infer(service: Service, package: Package, request: InferRequest) -> Re
     loaded = service.current
     if tensor.name == "text":
         package = loaded.package
-        answers = [package.recommend_text(await vector_of(service, loaded, text), k) for text in tensor.data]
+        vectors = await asyncio.gather(*(vector_of(service, loaded, text) for text in tensor.data))
+        answers = [package.recommend_text(vector, k) for vector in vectors]
     else:
         answers = [package.recommend(user, k) for user in tensor.data]
     for answer in answers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import multiprocessing
 import os
@@ -14,11 +15,12 @@ from pathlib import Path
 import numpy as np
 
 from course_lib.serving import metrics
+from course_lib.serving.batching import MicroBatcher
 from course_lib.serving.feedback import FeedbackLog
 from course_lib.serving.logs import say
 from course_lib.serving.options import Options
 from course_lib.serving.package import CONFIG, Package, PackageError, load_package
-from course_lib.serving.texts import Encoder, TextReader, open_encoder
+from course_lib.serving.texts import Encoder, open_encoder
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Loaded:
     """A package and what reads texts for it. A request takes both once, and so never sees half of a change."""
 
     package: Package
-    reader: TextReader | None = None
+    reader: MicroBatcher | None = None
 
 
 class Service:
@@ -38,6 +40,7 @@ class Service:
         self.feedback = FeedbackLog(options.feedback) if options.feedback else None
         self._seen = signature(package.folder)
         self._watcher: asyncio.Task | None = None
+        self._retired: list[asyncio.Task] = []
 
     async def start(self) -> None:
         """Open the encoder, tell the metrics, and begin to watch the package's folder."""
@@ -46,14 +49,18 @@ class Service:
         metrics.served(self.current.package)
         if self.options.reload_seconds:
             self._watcher = asyncio.create_task(self._watch())
+        gc.collect()
+        gc.freeze()  # what lives as long as the process is not looked through again with every full collection
         self.ready = True
         say(logging.INFO, "ready", model=self.current.package.name, version=self.current.package.version)
 
     async def stop(self) -> None:
         """No new package; what is being written is finished."""
         self.ready = False
-        if self._watcher is not None:
-            self._watcher.cancel()
+        tasks = [*self._retired, *([self._watcher] if self._watcher else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         if self.feedback is not None:
             await self.feedback.close()
         if self.current.reader is not None:
@@ -76,7 +83,14 @@ class Service:
         self.current = await self._opened(package)
         metrics.served(package, before.package)
         if before.reader is not None and before.reader is not self.current.reader:
-            await before.reader.close()
+            self._retired.append(asyncio.create_task(self._retire(before.reader)))
+
+    async def _retire(self, reader: MicroBatcher) -> None:
+        """Close it when no request can still use it."""
+        try:
+            await asyncio.sleep(self.options.timeout + 1)
+        finally:
+            await reader.close()
 
     async def _opened(self, package: Package) -> Loaded:
         """The package with its reader; the encoder that is open is kept if the package asks for the same one."""
@@ -86,7 +100,7 @@ class Service:
         if old.reader is not None and old.package.encoder == package.encoder:
             return Loaded(package, old.reader)
         encoder = self.encoder or await asyncio.to_thread(open_encoder, package)
-        return Loaded(package, TextReader(encoder))
+        return Loaded(package, MicroBatcher(encoder.encode))
 
     async def _watch(self) -> None:
         folder, supervisor = self.current.package.folder, multiprocessing.parent_process()

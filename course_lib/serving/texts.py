@@ -1,9 +1,7 @@
-"""From a text that a client sends to its vector, beside the event loop and without a trace on the disk."""
+"""What reads the texts that clients send: the encoder of the package, without a trace on the disk."""
 
 from __future__ import annotations
 
-import asyncio
-from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 import numpy as np
@@ -11,31 +9,11 @@ import numpy as np
 from course_lib.serving.package import ENCODER, TOKENIZER, Package, PackageError
 
 
-class Overloaded(RuntimeError):
-    """More texts are waiting than may wait."""
-
-
 class Encoder(Protocol):
     """Whatever turns texts into vectors."""
 
     def encode(self, texts: list[str]) -> np.ndarray:
         """(n,) texts → (n, h) float32 of unit length."""
-
-
-class TextReader:
-    """`await reader(text)` → (h,). One thread encodes, so that the event loop goes on answering others."""
-
-    def __init__(self, encoder: Encoder):
-        self.encoder = encoder
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="encoder")
-
-    async def __call__(self, text: str) -> np.ndarray:
-        """The vector of one text."""
-        return (await asyncio.get_running_loop().run_in_executor(self._thread, self.encoder.encode, [text]))[0]
-
-    async def close(self) -> None:
-        """Finish what has been asked for."""
-        await asyncio.to_thread(self._thread.shutdown)
 
 
 class Torch:
@@ -61,7 +39,7 @@ def open_encoder(package: Package) -> Encoder:
     if "file" in package.encoder:
         from course_lib.serving.onnx import OnnxEncoder
 
-        encoder = OnnxEncoder(package.folder / ENCODER, tokenizer=package.folder / TOKENIZER)
+        encoder = OnnxEncoder(package.folder / ENCODER, tokenizer=package.folder / TOKENIZER, unknown="unk")
     elif package.encoder.get("weights_sha256"):
         encoder = Torch(package.encoder["weights_sha256"])
     else:

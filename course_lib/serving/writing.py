@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
+import math
 import os
 import platform
 import re
@@ -18,9 +19,12 @@ from safetensors.numpy import save as save_tensors
 from scipy import sparse
 
 from course_lib.serving.folding import fold_in_of, text_map
+from course_lib.serving.onnx import OnnxEncoder
 from course_lib.serving.package import CONFIG, ENCODER, FORMAT, TENSORS, TOKENIZER, PackageError, digest_of
 from course_lib.text.items import item_texts
 
+SAMPLE = ["Toy Story (1995). Animation, Children's, Comedy", "a quiet film about the sea", "war"]
+CLOSE = 0.9  # cosine that 8 bits and a pruned vocabulary leave
 PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -75,6 +79,8 @@ def write_package(
         "item_ids": ratings.items["item_id"].tolist(),
         "titles": item_texts(ratings.items, parts=("title", "year")),
     }
+    if not all(map(math.isfinite, config["metrics"].values())):
+        raise PackageError(f"a metric is no finite number: {config['metrics']}; measure it again or leave it out")
     config["sha256"] = digest_of(config)
     _write(folder, files | {CONFIG: (json.dumps(config, indent=1, ensure_ascii=False) + "\n").encode()})
     return folder
@@ -118,6 +124,10 @@ def _encoder(text_encoder, onnx) -> tuple[dict, dict[str, bytes]]:
     for path in (Path(onnx), tokenizer):
         if not path.is_file():
             raise PackageError(f"{path} is missing; export the encoder again")
+    exported = OnnxEncoder(onnx, tokenizer=tokenizer, unknown="unk").encode(SAMPLE)
+    cosine = float((exported * text_encoder.encode(SAMPLE)).sum(axis=1).min())
+    if cosine < CLOSE:
+        raise PackageError(f"{onnx} is not an export of this encoder: a text's two vectors have a cosine of {cosine:.2f}")
     files = {ENCODER: Path(onnx).read_bytes(), TOKENIZER: tokenizer.read_bytes()}
     about |= {"file": ENCODER, "tokenizer": TOKENIZER, "max_length": int(text_encoder.max_length)}
     return about | {"sha256": hashlib.sha256(files[ENCODER]).hexdigest()}, files
