@@ -1,6 +1,5 @@
 """The alert rules: promtool's unit tests pass, each rule has one that fires and one that is silent, and a wrong rule fails."""
 
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -54,7 +53,9 @@ def test_a_wrong_rule_does_not_pass(tool, alert, tmp_path):
     text = (FOLDER / "alerts.yml").read_text(encoding="utf-8")
     assert text.count(old) == 1
     (tmp_path / "alerts.yml").write_text(text.replace(old, new), encoding="utf-8")
-    shutil.copy(FOLDER / name, tmp_path)
+    file = yaml.safe_load((FOLDER / name).read_text(encoding="utf-8"))
+    file["tests"] = [t for t in file["tests"] if any(case["alertname"] == alert for case in t.get("alert_rule_test", ()))]
+    (tmp_path / name).write_text(yaml.safe_dump(file, width=10**6), encoding="utf-8")
     done = run(tool, "test", "rules", tmp_path / name)
     assert done.returncode != 0 and alert in done.stdout + done.stderr
 

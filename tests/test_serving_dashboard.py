@@ -30,7 +30,7 @@ QUERIES |= {f"annotation {a['name']}": a["expr"] for a in BOARD["annotations"]["
 QUERIES |= {f"rule {rule.get('alert') or rule['record']}": rule["expr"] for rule in RULES}
 PROMETHEUS_OWN = {"up": {"job", "instance"}, "ALERTS": {"alertname", "alertstate", "severity"}}
 ADDED_BY_SCRAPING = {"job", "instance"}
-WORDS = set("sum rate increase by on and unless offset histogram_quantile max abs scalar count sqrt absent time".split())
+WORDS = set("sum rate increase by or and unless offset histogram_quantile max abs scalar count sqrt vector absent time".split())
 VALUES = {"kind": metrics.KINDS, "event": metrics.EVENTS, "reason": metrics.REASONS, "outcome": metrics.OUTCOMES}
 SELECTOR = re.compile(r'([a-zA-Z_:][a-zA-Z0-9_:]*)\s*(\{(?:[^}"]|"[^"]*")*\})?')
 MATCHER = re.compile(r'(\w+)\s*(=~|!~|!=|=)\s*"([^"]*)"')
