@@ -47,7 +47,7 @@ class MicroBatcher:
         self._worker: asyncio.Task | None = None
 
     async def __call__(self, item):
-        """The result for one item. Raises Overloaded if the queue is full, RuntimeError after `close`, or the item's own error."""
+        """The result for one item, or its own error. Raises Overloaded when the queue is full, RuntimeError after `close`."""
         if self._closed:
             raise RuntimeError("this MicroBatcher is closed; make a new one")
         if self._waiting >= self.max_queue:

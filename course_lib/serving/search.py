@@ -190,7 +190,6 @@ def _faiss_index(table: np.ndarray, cells: int, probes: int, seed: int):
         return flat
     index = faiss.IndexIVFFlat(flat, table.shape[1], cells, faiss.METRIC_INNER_PRODUCT)
     index.cp.seed, index.nprobe = seed, min(probes, cells)
-    index.own_fields, index._centres = False, flat  # faiss holds a bare pointer to the centres: keep them alive
     index.train(table)
     index.add(table)
     return index
