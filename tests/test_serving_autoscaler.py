@@ -59,6 +59,14 @@ def test_startup_is_counted_without_being_told():
     assert scaler.decide(31, 4, 1.2) == 8  # now they serve, and are as busy
 
 
+def test_a_long_startup_is_remembered_and_so_is_the_order_of_changes():
+    scaler = autoscaler(startup=60)
+    assert scaler.decide(0, 4, 0.3) == 2  # two leave …
+    assert scaler.decide(20, 2, 1.2) == 4  # … and two others come: these do not serve yet
+    assert [scaler.decide(t, 4, 1.2) for t in (40, 79)] == [4, 4]
+    assert scaler.decide(81, 4, 1.2) == 8
+
+
 def test_bounds():
     scaler = autoscaler(minimum=2, maximum=5)
     assert [scaler.decide(0, 4, m) for m in (6.0, 0.01)] == [5, 2]

@@ -126,21 +126,22 @@ def test_an_application_that_does_not_load_is_named(shop):
         pass
 
 
-def test_a_pool_ends_with_the_process_that_started_it(shop):
+def test_a_pool_ends_with_the_process_that_started_it(shop, tmp_path):
     code = (
         "from course_lib.serving.scaling import WorkerPool\n"
         f"pool = WorkerPool('shop:app', folder={str(shop)!r}).__enter__()\n"
         "print(pool.pid, *pool.workers, flush=True)\n"
         "input()"
     )
-    parent = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    parent = subprocess.Popen([sys.executable, "-c", code], env=os.environ | {"TMPDIR": str(tmp_path)}, **pipes)
     try:
         family = [int(pid) for pid in parent.stdout.readline().split()]
         assert len(family) == 3 and all(map(alive, family))
     finally:
         parent.kill()
         parent.communicate()
-    assert gone(family)
+    assert gone(family) and not list(tmp_path.iterdir())
 
 
 def test_a_folder_is_a_package_of_the_course(tmp_path):

@@ -5,6 +5,7 @@ without the rest of the library.
 """
 
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -48,8 +49,8 @@ async def announce() -> None:
 
 def main() -> None:
     """Listen on a free port of the loopback address, write it to FOLDER/port, and keep the workers."""
-    app, workers, folder = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
-    threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
+    app, workers, folder, parent = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), os.getppid()
+    threading.Thread(target=end_with, args=(parent,), daemon=True).start()
     config = uvicorn.Config(
         app, port=0, factory="--factory" in sys.argv, workers=workers, http=Draining, access_log=False, use_colors=False,
         timeout_worker_healthcheck=PATIENCE, callback_notify=announce, timeout_notify=ONCE,
@@ -59,6 +60,8 @@ def main() -> None:
     beside.write_text(str(listener.getsockname()[1]), encoding="utf-8")
     beside.replace(folder / "port")
     Multiprocess(config, sockets=[listener]).run()
+    if os.getppid() != parent:  # nobody else is left to do it
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":
