@@ -66,9 +66,10 @@ async def http_error(_request: Request, error: HTTPException) -> Response:
 async def invalid(request: Request, error: RequestValidationError) -> Response:
     """A request that does not fit its schema: where and why, without repeating what was sent."""
     first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"] if isinstance(part, int) or part.isidentifier())
+    unknown = first["type"] == "extra_forbidden"  # then the last part of the place is a name that the client made up
+    where = ".".join(str(part) for part in first["loc"][: -1 if unknown else None])
     status = 400 if request.url.path.startswith("/v2") or first["type"] == "json_invalid" else 422
-    return problem(status, f"{where or 'request'}: {first['msg']}")
+    return problem(status, f"{where}: {'there is a field too many' if unknown else first['msg']}")
 
 
 def problem(status: int, message: str, headers=None) -> Response:

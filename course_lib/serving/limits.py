@@ -34,13 +34,12 @@ class Guard:
             return
         request = Request(scope, receive, send)
         start = time.perf_counter()
-        metrics.IN_FLIGHT.inc()
-        self.in_flight += 1
         try:
-            await self._handle(request)
+            if scope["path"] in OPEN:
+                await self._answer(request)
+            else:
+                await self._if_allowed(request)
         finally:
-            self.in_flight -= 1
-            metrics.IN_FLIGHT.dec()
             seconds = time.perf_counter() - start
             route = getattr(scope.get("route"), "path", "other") if request.status != 404 else "other"
             self.routes.record(route, request.status, seconds)
@@ -48,22 +47,28 @@ class Guard:
                 fields = {"method": scope["method"], "route": route, "status": request.status}
                 say(logging.DEBUG, "request", **fields, milliseconds=round(1e3 * seconds, 3))
 
-    async def _handle(self, request: Request) -> None:
-        scope = request.scope
-        if scope["path"] not in OPEN:
-            if self.secret is not None and not self._authorised(scope):
-                await self._refuse(
-                    request, 401, "auth", "send the token: Authorization: Bearer …", (b"www-authenticate", b"Bearer")
-                )
-                return
-            if self.in_flight > self.options.max_in_flight:
-                await self._refuse(request, 503, "overload", "too many requests at once; try again", (b"retry-after", b"1"))
-                return
+    async def _if_allowed(self, request: Request) -> None:
+        if self.secret is not None and not self._authorised(request.scope):
+            challenge = (b"www-authenticate", b"Bearer")
+            await self._refuse(request, 401, "auth", "send the token: Authorization: Bearer …", challenge)
+            return
+        if self.in_flight >= self.options.max_in_flight:
+            await self._refuse(request, 503, "overload", "too many requests at once; try again", (b"retry-after", b"1"))
+            return
+        self.in_flight += 1
+        metrics.IN_FLIGHT.inc()
         try:
-            if scope["method"] in BODIES:
+            await self._answer(request)
+        finally:
+            self.in_flight -= 1
+            metrics.IN_FLIGHT.dec()
+
+    async def _answer(self, request: Request) -> None:
+        try:
+            if request.scope["method"] in BODIES:
                 await self._with_body(request)
             else:
-                await self.app(scope, request.raw_receive, request.send)
+                await self.app(request.scope, request.raw_receive, request.send)
         except Exception:
             say(logging.ERROR, "request failed", error=True)
             if request.started:

@@ -55,7 +55,12 @@ REQUESTS = Counter("course_requests", "Requests answered", ["route", "status"], 
 REQUEST_SECONDS = Histogram(
     "course_request_seconds", "Seconds from first to last byte", ["route"], buckets=SECONDS, registry=REGISTRY
 )
-IN_FLIGHT = Gauge("course_in_flight", "Requests being worked on", registry=REGISTRY, multiprocess_mode="livesum")
+IN_FLIGHT = Gauge(
+    "course_in_flight",
+    "Requests being worked on, health and metrics left aside",
+    registry=REGISTRY,
+    multiprocess_mode="livesum",
+)
 REJECTED = Counter("course_rejected", "Requests refused before any work was done", ["reason"], registry=REGISTRY)
 RECOMMENDATIONS = Counter("course_recommendations", "Lists recommended, by how the user was known", ["kind"], registry=REGISTRY)
 ITEMS = Counter("course_recommended_items", "Items in these lists", registry=REGISTRY)

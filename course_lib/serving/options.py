@@ -60,6 +60,11 @@ class Options:
                 found[field.name] = _parsed(PREFIX + field.name.upper(), text, field.type)
         return cls(**found | given)
 
+    @property
+    def usual_k(self) -> int:
+        """Items of an answer where nobody asks for a number."""
+        return min(10, self.max_k)
+
     def environment(self) -> dict[str, str]:
         """The variables that make these options again; those at their default are left out."""
         changed = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}

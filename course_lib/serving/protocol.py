@@ -112,7 +112,7 @@ def add_model(app: FastAPI, service: Service, path: str, checked, known: dict, *
 
 async def infer(service: Service, package: Package, request: InferRequest) -> Response:
     """Answers to one tensor, row by row. Raises HTTPException 400 for a tensor that the model cannot take."""
-    tensor, k = request.inputs[0], request.parameters.k
+    tensor, k = request.inputs[0], request.parameters.k or service.options.usual_k
     check_tensor(service, tensor, k)
     loaded = service.current
     if tensor.name == "text":

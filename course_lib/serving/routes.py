@@ -17,7 +17,6 @@ from course_lib.serving.package import Answer, Package, PackageError
 from course_lib.serving.schemas import ErrorBody, Feedback, Recommendations, Stored, cold_start
 from course_lib.serving.service import Service
 
-DEFAULT_K = 10
 ERRORS = {
     400: "The body cannot be read.",
     401: "The token is missing or wrong.",
@@ -42,11 +41,12 @@ BODY = errors(400, 401, 408, 413, 422, 500, 503, 504)
 def add_routes(app: FastAPI, service: Service) -> None:
     """Register the routes with the limits of the service."""
     options = service.options
+    usual = options.usual_k
     LikedItems, FreeText = cold_start(options.max_k, options.max_liked, options.max_text)
     Count = Annotated[int, Query(ge=1, le=options.max_k, description="Items of the list.")]
     User = Annotated[str, Path(min_length=1, max_length=64, description="Id of the user; an unknown one gets what is popular.")]
 
-    async def recommend(user_id: User, k: Count = DEFAULT_K):
+    async def recommend(user_id: User, k: Count = usual):
         """Items for a user: those with the largest ⟨x_u, v_i⟩ + b_i that the user has not rated."""
         package = service.current.package
         return as_json(answered(package, package.recommend(user_id, k)))
@@ -58,7 +58,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
             if scope["method"] != "GET":
                 await super().handle(scope, receive, send)
                 return
-            package, k = service.current.package, count_of(scope["query_string"], options.max_k)
+            package, k = service.current.package, count_of(scope["query_string"], usual, options.max_k)
             body = answered(package, package.recommend(user_of(scope), k))
             headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -108,13 +108,15 @@ def user_of(scope) -> str:
     return user
 
 
-def count_of(query: bytes, most: int) -> int:
-    """The k of a query string. Raises HTTPException 422 for anything but a whole number from 1 to `most`."""
-    text = query[2:] if query.startswith(b"k=") else b""
+def count_of(query: bytes, usual: int, most: int) -> int:
+    """The k of a query string, `usual` without one. Raises HTTPException 422 unless it is a whole number from 1 to `most`."""
+    if not query:
+        return usual
+    text = query[2:].decode("latin-1") if query.startswith(b"k=") else ""
     if not text.isdigit():
-        values = [value for name, value in parse_qsl(query, keep_blank_values=True) if name == b"k"]
-        text = values[-1] if values else b"%d" % DEFAULT_K
-    if not (text.isdigit() and len(text) < 10 and 1 <= int(text) <= most):
+        values = [value for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True) if name == "k"]
+        text = values[-1] if values else str(usual)
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= most):
         raise HTTPException(422, f"query.k: a whole number from 1 to {most} is needed")
     return int(text)
 

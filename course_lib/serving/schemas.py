@@ -71,13 +71,13 @@ def cold_start(max_k: int, max_liked: int, max_text: int) -> tuple[type[BaseMode
         """Someone new who likes these items."""
 
         liked: list[Id] = Field(min_length=1, max_length=max_liked)
-        k: int = Field(10, ge=1, le=max_k)
+        k: int = Field(min(10, max_k), ge=1, le=max_k)
 
     class FreeText(Strict):
         """Someone new who says what it should be like."""
 
         text: str = Field(min_length=1, max_length=max_text)
-        k: int = Field(10, ge=1, le=max_k)
+        k: int = Field(min(10, max_k), ge=1, le=max_k)
 
     return LikedItems, FreeText
 
@@ -129,7 +129,7 @@ class ModelMetadata(BaseModel):
 class InputParameters(Strict):
     """Options of a request."""
 
-    k: int = Field(10, ge=1, description="Items per row, up to the limit of the service.")
+    k: int | None = Field(None, ge=1, description="Items per row, up to the limit of the service; 10 if left out.")
 
 
 class InputTensor(Strict):
