@@ -88,6 +88,7 @@ def test_a_newcomer_is_folded_in(client, package):
     body = client.post("/recommend", json={"liked": [1, "3", 99, "none"], "k": 3}).json()
     assert body["items"] == package.listing(package.recommend_for([1, 3], 3))
     assert body["kind"] == "cold_items" and body["unknown"] == [99, "none"]
+    assert client.post("/recommend", json={"liked": [1.0, 3], "k": 3.0}).json()["items"] == body["items"]
     body = client.post("/recommend", json={"text": "blue moon", "k": 2}).json()
     vector = SmallEncoder().encode(["blue moon"])[0]
     assert body["kind"] == "cold_text"
@@ -96,7 +97,7 @@ def test_a_newcomer_is_folded_in(client, package):
 
 WRONG = [
     {}, {"liked": []}, {"liked": [1], "text": "x"}, {"liked": [1.5]}, {"liked": [True]}, {"liked": [1], "k": "3"},
-    {"liked": [1], "k": 6}, {"liked": [2**63]}, {"liked": ["x" * 65]}, {"liked": [1] * 101}, {"text": ""},
+    {"liked": [1], "k": 6}, {"liked": [2**53]}, {"liked": ["x" * 65]}, {"liked": [1] * 101}, {"text": ""},
     {"text": "x" * 31}, {"text": ["secret"]}, {"liked": [{"secret": 1}]}, {"secret": 1}, [], "secret", None,
 ]  # fmt: skip
 

@@ -1,13 +1,25 @@
 """What goes over the wire, for validation and for the OpenAPI document."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=64)]
-Id = Annotated[int, Field(ge=-(2**63), lt=2**63)] | Text
+
+
+def whole(value):
+    """3.0 as 3: JSON knows one kind of number, and JSON Schema counts both as an integer."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def integer(**limits):
+    """A whole number within limits, which stand in the document too."""
+    return Annotated[int, Field(**limits), BeforeValidator(whole)]
+
+
+Positive = integer(ge=1)
+Number = integer(ge=1 - 2**53, le=2**53 - 1)  # what JSON readers everywhere take exactly
+Id = Number | Text
 
 
 class Strict(BaseModel):
@@ -52,7 +64,7 @@ class Feedback(Strict):
     item_id: Id
     event: Literal["impression", "click", "like", "dislike", "purchase", "rating"]
     value: float | None = Field(None, description="Of a rating: the stars.")
-    position: int | None = Field(None, ge=0, le=10_000, description="Place in the list, from 0.")
+    position: integer(ge=0, le=10_000) | None = Field(None, description="Place in the list, from 0.")
     propensity: float = Field(gt=0, le=1, description="Chance with which the item was shown.")
     version: Text = Field(description="Version of the model that recommended it.")
     event_id: Text | None = Field(None, description="Send an event again under the same id, and it counts once.")
@@ -71,13 +83,13 @@ def cold_start(max_k: int, max_liked: int, max_text: int) -> tuple[type[BaseMode
         """Someone new who likes these items."""
 
         liked: list[Id] = Field(min_length=1, max_length=max_liked)
-        k: int = Field(min(10, max_k), ge=1, le=max_k)
+        k: integer(ge=1, le=max_k) = min(10, max_k)
 
     class FreeText(Strict):
         """Someone new who says what it should be like."""
 
         text: str = Field(min_length=1, max_length=max_text)
-        k: int = Field(min(10, max_k), ge=1, le=max_k)
+        k: integer(ge=1, le=max_k) = min(10, max_k)
 
     return LikedItems, FreeText
 
@@ -129,16 +141,16 @@ class ModelMetadata(BaseModel):
 class InputParameters(Strict):
     """Options of a request."""
 
-    k: int | None = Field(None, ge=1, description="Items per row, up to the limit of the service; 10 if left out.")
+    k: Positive | None = Field(None, description="Items per row, up to the limit of the service; 10 if left out.")
 
 
 class InputTensor(Strict):
     """A column of user ids or texts."""
 
     name: Literal["user_id", "text"]
-    shape: list[Annotated[int, Field(ge=1)]] = Field(min_length=1, max_length=1)
+    shape: list[Positive] = Field(min_length=1, max_length=1)
     datatype: Literal["BYTES", "INT64"]
-    data: list[Annotated[int, Field(ge=-(2**63), lt=2**63)] | Annotated[str, Field(min_length=1)]] = Field(min_length=1)
+    data: list[Number | Annotated[str, Field(min_length=1)]] = Field(min_length=1)
 
 
 class OutputName(Strict):
