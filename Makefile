@@ -53,6 +53,7 @@ bench: data  ## our models beside their peers, into tests/bench/RESULTS.md (own 
 	@test -d .venv-bench || $(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/python -m pip install --quiet -r tests/bench/requirements.txt
 	$(BIN)/python tests/bench/bench.py --peers .venv-bench/bin/python
+	$(BIN)/python tests/bench/service.py --peers .venv-bench/bin/python
 
 experiments: data  ## NAME=…: a grid too long for a lesson, resumed, into data/results (no NAME: the list)
 	@$(BIN)/course experiments $(or $(NAME),--list)
