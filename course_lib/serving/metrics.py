@@ -119,9 +119,14 @@ def record_answer(package, answer) -> None:
 def served(package, before=None) -> None:
     """Say which package answers from now on."""
     if before is not None:
-        MODEL.labels(before.name, before.version).set(0)
+        withdrawn(before)
     MODEL.labels(package.name, package.version).set(1)
     LOADED.set_to_current_time()
+
+
+def withdrawn(package) -> None:
+    """Say that it is served no longer."""
+    MODEL.labels(package.name, package.version).set(0)
 
 
 def exposition() -> bytes:

@@ -57,6 +57,7 @@ class Service:
     async def stop(self) -> None:
         """No new package; what is being written is finished."""
         self.ready = False
+        metrics.withdrawn(self.current.package)
         tasks = [*self._retired, *([self._watcher] if self._watcher else [])]
         for task in tasks:
             task.cancel()
