@@ -141,7 +141,7 @@ class Server:
         """Stop gracefully, then hard; returns when no process is left."""
         if self._process is None:
             return
-        processes = self.processes()
+        processes = list({*self.processes(), *self._group()})
         if self._process.poll() is None:
             self._process.terminate()
         left = psutil.wait_procs(processes, timeout=min(self.seconds, 15))[1]
@@ -154,12 +154,24 @@ class Server:
         self._process.wait()
         self._process.stdin.close()
         self._log.close()
-        Path(self._log.name).unlink(missing_ok=True)
+        self._folder.cleanup()
         self._process = None
 
+    def _group(self) -> list[psutil.Process]:
+        """What was started in the server's session, also where its first process was killed and can name no children."""
+        found = []
+        for process in psutil.process_iter() if os.name == "posix" else ():
+            try:
+                if os.getsid(process.pid) == self.pid and process.create_time() > self._started:
+                    found.append(process)
+            except (OSError, psutil.Error):  # it has ended meanwhile, or is another user's
+                continue
+        return found
+
     def _start(self) -> None:
-        self.port = _free_port()
-        self._log = tempfile.NamedTemporaryFile(prefix="course-server-", suffix=".log", delete=False)  # noqa: SIM115
+        self.port, self._started = _free_port(), time.time() - 2
+        self._folder = tempfile.TemporaryDirectory(prefix="course-server-", ignore_cleanup_errors=True)
+        self._log = open(Path(self._folder.name, "log"), "wb")
         command = [sys.executable, "-m", "course_lib.serving.server", str(self.package), str(self.port), str(self.workers)]
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("COURSE_", "PROMETHEUS_"))}
         kept = {
@@ -167,7 +179,7 @@ class Server:
         }
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self._log, start_new_session=True,
-            env=inherited | kept | THREADS | self.options.environment(),
+            env=inherited | kept | THREADS | self.options.environment() | {"TMPDIR": self._folder.name},
         )  # fmt: skip
 
     def _wait(self) -> None:
