@@ -135,6 +135,39 @@ def test_eight_bits(encoder, exported, tmp_path):
     assert len(weights) >= 6 and {w.data_type for w in weights} <= {onnx.TensorProto.INT8, onnx.TensorProto.UINT8}
 
 
+def test_texts_and_their_tokenizer_come_together(exported, encoder, tmp_path):
+    for given in ({"texts": TEXTS}, {"tokenizer": encoder.folder}):
+        with pytest.raises(ValueError, match="both or neither"):
+            quantize(exported, tmp_path / "int8.onnx", **given)
+
+
+def test_channels_that_stick_out_are_balanced_first(trained, pruned, tmp_path):
+    """One channel behind the GELU is made a hundred times as large, and the weights after it undo that."""
+    model = onnx.load(pruned)
+    weights = {t.name: t for t in model.graph.initializer}
+    gelu = next(node for node in model.graph.node if node.op_type == "Gelu")
+    product = next(node for node in model.graph.node if node.op_type == "MatMul" and gelu.output[0] in node.input)
+    large = np.ones(64, np.float32)
+    large[3] = 100
+    table = onnx.numpy_helper.to_array(weights[product.input[1]]) / large[:, None]
+    weights[product.input[1]].CopyFrom(onnx.numpy_helper.from_array(table, product.input[1]))
+    model.graph.initializer.append(onnx.numpy_helper.from_array(large, "large"))
+    place = list(model.graph.node).index(product)
+    product.input[0] = "grown"
+    model.graph.node.insert(place, onnx.helper.make_node("Mul", [gelu.output[0], "large"], ["grown"], name="grown"))
+    onnx.save(model, tmp_path / "grown.onnx")
+    texts = ["red seas", "a sky of film", "sky", "blue seas of sky"]
+    exact = trained.encode(texts, cache=False)
+
+    def difference(path):
+        return np.abs(OnnxEncoder(path, tokenizer=trained.folder).encode(texts) - exact).max()
+
+    assert difference(tmp_path / "grown.onnx") < 1e-5
+    plain = difference(quantize(tmp_path / "grown.onnx", tmp_path / "plain.onnx"))
+    balanced = difference(quantize(tmp_path / "grown.onnx", tmp_path / "balanced.onnx", texts=texts, tokenizer=trained.folder))
+    assert balanced < plain / 2
+
+
 def test_a_failed_quantization_leaves_what_was_there(exported, tmp_path, monkeypatch):
     def breaks(source, target, **_):
         target.write_bytes(b"half")
