@@ -49,11 +49,13 @@ test: lint data promtool  ## prove everything: lint, build check, unit tests, ev
 build: data  ## masters (solutions/*.py) into notebooks, what changed only
 	$(BIN)/course build --jobs $(JOBS)
 
-bench: data  ## our models beside their peers, into tests/bench/RESULTS.md (own environment, minutes)
+bench: data  ## models, service, scaling and encoders beside their peers, into tests/bench/*.md (own environment)
 	@test -d .venv-bench || $(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/python -m pip install --quiet -r tests/bench/requirements.txt
 	$(BIN)/python tests/bench/bench.py --peers .venv-bench/bin/python
 	$(BIN)/python tests/bench/service.py --peers .venv-bench/bin/python
+	$(BIN)/python tests/bench/scaling.py --peers .venv-bench/bin/python
+	$(BIN)/python tests/bench/speed.py
 
 experiments: data  ## NAME=…: a grid too long for a lesson, resumed, into data/results (no NAME: the list)
 	@$(BIN)/course experiments $(or $(NAME),--list)
