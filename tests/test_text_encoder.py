@@ -287,3 +287,9 @@ def test_tokenize(encoder):
     assert tokenize([], tokenizer=encoder.tokenizer)["input_ids"].shape == (0, 0)
     with pytest.raises(ValueError, match="list"):
         tokenize("red sky", tokenizer=encoder.tokenizer)
+
+
+def test_a_model_of_other_numbers_is_a_changed_one(encoder):
+    assert encoder.unchanged
+    encoder.model.to(torch.bfloat16)
+    assert not encoder.unchanged

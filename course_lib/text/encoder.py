@@ -187,9 +187,9 @@ def _checked(texts) -> list[str]:
     return texts
 
 
-def _state(model: torch.nn.Module) -> list[tuple[str, int]]:
-    """Name and count of changes of each parameter: training changes the one, adapters the other."""
-    return [(name, parameter._version) for name, parameter in model.named_parameters()]
+def _state(model: torch.nn.Module) -> list[tuple]:
+    """Name, type of number and count of changes of each parameter: adapters change the first, training the last."""
+    return [(name, parameter.dtype, parameter._version) for name, parameter in model.named_parameters()]
 
 
 def _pools_first(folder: Path) -> bool:
