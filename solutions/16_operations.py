@@ -117,10 +117,10 @@ for c, day in fixed.items():
 # 8 min · difficulty 1 of 3 · 3 points
 #
 # Write `desired_replicas`. It rounds **up**. If metric/target differs from 1 by at most `tolerance`, the number stays. In any case the
-# result lies within `minimum` and `maximum`. Computers round: 0.9 / 0.6 · 2 is 3.0000000000000004, and 0.66 / 0.6 − 1 a trifle more than
+# result lies within `minimum` and `maximum`. Computers round: 0.4 / 0.6 · 9 is 6.000000000000001, and 0.66 / 0.6 − 1 a trifle more than
 # 0.1. Treat a trifle (up to 1e-9) as nothing, in both places.
 #
-# Worked example, target 0.6, bounds 1 and 12, tolerance 0.1: 3 replicas at 0.9 → 5; 2 at 0.9 → 3; 4 at 0.66 → 4 (exactly at the tolerance);
+# Worked example, target 0.6, bounds 1 and 12, tolerance 0.1: 3 replicas at 0.9 → 5; 9 at 0.4 → 6; 4 at 0.66 → 4 (exactly at the tolerance);
 # 10 at 0.9 → 12.
 #
 # <details><summary>Hint 1</summary>
@@ -155,9 +155,10 @@ with check("16.1", points=3):
     assert desired_replicas(3, 0.9) != 4, "3 · 0.9 / 0.6 is 4.5: round up, four would be busier than the target"
     assert desired_replicas(3, 0.9) != 2, "metric and target are the wrong way round: busier replicas need company"
     assert desired_replicas(3, 0.9) == 5, "3 replicas at 0.9, target 0.6: 4.5 replicas' worth, so 5"
-    assert desired_replicas(2, 0.9) == 3, "0.9 / 0.6 · 2 is 3 and a trifle: take 1e-9 off before you round up"
+    assert desired_replicas(9, 0.4) == 6, "0.4 / 0.6 · 9 is 6 and a trifle: take 1e-9 off before you round up"
+    assert desired_replicas(10, 0.63) == 10, "0.63 / 0.6 is 1.05, within the tolerance of 0.1: the number stays"
     assert desired_replicas(4, 0.66) == 4, "0.66 / 0.6 is 1.1, exactly at the tolerance: the number stays (allow 1e-9)"
-    assert desired_replicas(8, 0.54) == 8, "0.54 / 0.6 is 0.9, exactly at the tolerance, from below: the number stays"
+    assert desired_replicas(11, 0.54) == 11, "0.54 / 0.6 is 0.9, exactly at the tolerance, from below: the number stays"
     assert desired_replicas(8, 0.665) == 9, "0.665 / 0.6 is 1.108, outside the tolerance: 8.87 replicas' worth, so 9"
     assert desired_replicas(8, 0.52) == 7, "0.52 / 0.6 is 0.87, outside the tolerance: it shrinks as well as it grows"
     assert desired_replicas(10, 0.9) == 12, "15 are wanted, but maximum is 12"

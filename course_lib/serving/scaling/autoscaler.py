@@ -101,7 +101,7 @@ class HorizontalPodAutoscaler:
                 return replicas
         if abs(ratio - 1) <= self.tolerance + 1e-9:
             return replicas
-        return math.ceil(ratio * counted - 1e-9)  # 0.9 / 0.6 · 2 is 3.0000000000000004, and means 3
+        return math.ceil(ratio * counted - 1e-9)  # 0.4 / 0.6 · 9 is 6.000000000000001, and means 6
 
     def decide(self, t: float, replicas: int, metric: float, *, ready: int | None = None) -> int:
         """Number of replicas from now on.
