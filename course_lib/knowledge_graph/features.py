@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy import sparse
 from sklearn.decomposition import TruncatedSVD
 
 from course_lib.knowledge_graph.facts import FactGraph
 from course_lib.knowledge_graph.transe import TransE
 
 
-def neighbourhood(graph: FactGraph) -> tuple[np.ndarray, list[tuple[str, str, str]]]:
+def neighbourhood(graph: FactGraph) -> tuple[sparse.csr_matrix, list[tuple[str, str, str]]]:
     """Which facts each item has, the item itself taken out of the fact.
 
-    → (n_items, f) of 0 and 1, and the f facts as (relation, direction, entity), direction "→" where the item is the head
+    → csr (n_items, f) of 0 and 1, and the f facts as (relation, direction, entity), direction "→" where the item is the head
     and "←" where it is the tail. Only facts that some item has; items that the graph does not know have none.
     """
     blocks = []
@@ -22,8 +23,8 @@ def neighbourhood(graph: FactGraph) -> tuple[np.ndarray, list[tuple[str, str, st
         blocks.append(np.column_stack([item[item >= 0], rows[:, 1], np.full(len(rows), direction), rows[:, other]]))
     table = np.concatenate(blocks)
     facts, column = np.unique(table[:, 1:], axis=0, return_inverse=True)
-    matrix = np.zeros((graph.n_items, len(facts)))
-    matrix[table[:, 0], column.ravel()] = 1
+    ones = np.ones(len(table))
+    matrix = sparse.csr_matrix((ones, (table[:, 0], column.ravel())), shape=(graph.n_items, len(facts)))
     return matrix, [(graph.relations[r], "→←"[d], graph.entities[e]) for r, d, e in facts]
 
 
@@ -38,13 +39,15 @@ def neighbourhood_features(
     Raises ValueError for options out of range.
     """
     matrix, _ = neighbourhood(graph)
-    count = matrix.sum(axis=0)
+    count = matrix.getnnz(axis=0)
     matrix, count = matrix[:, count >= min_count], count[count >= min_count]
-    features = matrix * (np.log((1 + (graph.item_entity >= 0).sum()) / (1 + count)) + 1)
+    weights = np.log((1 + (graph.item_entity >= 0).sum()) / (1 + count)) + 1
+    features = matrix @ sparse.diags_array(weights)
     if components is not None:
         if not 1 <= components < min(features.shape):
             raise ValueError(f"components={components} must lie between 1 and {min(features.shape) - 1} for {features.shape}")
         features = TruncatedSVD(components, random_state=seed).fit_transform(features)
+    features = features if isinstance(features, np.ndarray) else features.toarray()
     return _unit(features) if unit or (unit is None and "degree" in graph.without) else features
 
 

@@ -66,13 +66,16 @@ def filtered_ranks(model, test, known, *, candidates: str = "typed") -> np.ndarr
         raise ValueError(f"candidates is {candidates!r}; it must be 'typed' or 'all'")
     sizes = {"n_entities": model.n_entities, "n_relations": model.n_relations}
     slots, test = Slots(known, **sizes), Slots(test, **sizes).triples
+    unknown = set(map(tuple, test.tolist())) - set(map(tuple, slots.triples.tolist()))
+    if unknown:
+        raise ValueError(f"the test fact {min(unknown)} is not among the known ones: known holds train and test")
     ranks = np.zeros((2, len(test)))
     for side, name in enumerate(("tail", "head")):
         answers = _answers(slots, name)
         for relation in np.unique(test[:, 1]):
             pool = slots.entities(relation, side=name) if candidates == "typed" else np.arange(model.n_entities)
             rows = np.flatnonzero(test[:, 1] == relation)
-            for part in np.array_split(rows, -(-len(rows) * len(pool) // CELLS)):
+            for part in np.array_split(rows, min(len(rows), -(-len(rows) * len(pool) // CELLS))):
                 ranks[side, part] = _ranks(model, test[part], pool, answers, name)
     return ranks.ravel()
 
@@ -94,10 +97,7 @@ def _ranks(model, facts, pool, answers, side: str) -> np.ndarray:
     place = np.searchsorted(pool, facts[:, asked])
     right = scores[np.arange(len(facts)), place]
     for row, (fact, own) in enumerate(zip(facts.tolist(), place, strict=True)):
-        others = answers.get((fact[given], relation), np.empty(0, dtype=int))
-        if fact[asked] not in others:
-            raise ValueError(f"the test fact {tuple(fact)} is not among the known ones: known holds train and test")
-        scores[row, np.searchsorted(pool, others)] = -np.inf
+        scores[row, np.searchsorted(pool, answers[fact[given], relation])] = -np.inf
         scores[row, own] = right[row]
     better, equal = (scores > right[:, None]).sum(axis=1), (scores == right[:, None]).sum(axis=1)
     return 1 + better + (equal - 1) / 2
