@@ -220,7 +220,7 @@ def test_transe_beats_degree_on_the_films(typed, candidates):
     graph = fact_graph(load_movielens()).core()
     train, test = split_facts(graph, share=0.1, seed=0)
     test = test[np.random.default_rng(0).permutation(len(test))[: 600 if typed else 300]]
-    places = TransE(graph, epochs=16, typed=typed).fit(train)
+    places = TransE(graph, embedding_size=32 if typed else 64, epochs=16, typed=typed).fit(train)
     counts = DegreeRanker(graph).fit(train)
     ranks = [filtered_ranks(model, test, graph.triples, candidates=candidates) for model in (places, counts)]
     gain = paired(*((1 / r).reshape(2, -1).mean(axis=0) for r in ranks))
