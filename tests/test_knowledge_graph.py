@@ -214,7 +214,10 @@ def test_films_that_share_people_are_near(graph, ratings):
 
 
 def test_the_graph_alone_and_with_text_reaches_what_was_measured(ratings, graph):
-    """168 items held out and ranked among themselves, five draws: the mean, as one draw says little."""
+    """168 items held out and ranked among themselves, five draws: the mean, as one draw says little.
+
+    The floors of single draws hold for these five; of a dozen others two lay below each (0.28 and 0.32 the lowest).
+    """
     facts, text = neighbourhood_features(graph, components=64), TextEncoder().encode(item_texts(ratings.items))
     metadata = item_features(ratings)[0]
     late = neighbourhood_features(fact_graph(ratings, without=tuple(HINDSIGHT)), components=64)
