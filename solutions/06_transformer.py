@@ -13,10 +13,10 @@
 # **We will** compute attention on three words by hand, divide it into heads, build BERT's block, load real weights into it until it agrees
 # with `transformers` to five decimals, teach it to guess hidden words, and test what a picture of attention is worth as an explanation.
 #
-# **You need** lesson 4 (dot product, softmax's relative the cross-entropy). CPU. **Time** 45 min reading, 45 min exercises.
+# **You need** lesson 4 (dot product, cross-entropy). CPU. **Time** 45 min reading, 37 min exercises.
 #
-# Honest news first: of this BERT's 72 attention pictures, about a third point *away* from the words that matter most to its output, and
-# training it further on our item texts makes it a better guesser of words but a worse recommender.
+# Honest news first: of this BERT's 72 attention pictures not one agrees well with which words matter to its output, and the hidden tokens
+# that it guesses best in our texts are brackets and full stops.
 
 # %%
 import math
@@ -32,6 +32,8 @@ from torch import nn
 from course_lib import plots
 from course_lib.classroom import check
 from course_lib.datasets import encoder_folder, load_movielens
+from course_lib.evaluation import paired
+from course_lib.experiments import cost_card
 from course_lib.text import TextEncoder, item_texts, tokenize
 from course_lib.transformer import Encoder, MaskedLanguageModel, bert_name, mask_tokens
 
@@ -47,8 +49,8 @@ reader = TextEncoder(encoder_folder(), device="cpu")  # its tokenizer, and the B
 #
 # Each word sends out three vectors: a **query** (查询) q, what it looks for; a **key** (键) k, what it offers; a **value** (值) v, what it hands
 # over. The weight of a pair is the dot product ⟨q, k⟩ of lesson 4, turned into shares by the **softmax**: e to each score, divided by
-# their sum. Take queries and keys with two numbers, *noun* and *adjective*. "Dark" looks for a noun. **Guess** where its largest share
-# goes:
+# their sum. Take queries and keys with two numbers, *noun* (the first) and *adjective* (the second). "Dark" looks for a noun.
+# **Guess** where its largest share goes:
 
 # %%
 words = ["a", "dark", "comedy"]
@@ -60,7 +62,8 @@ weights = scores.softmax(-1)
 pd.DataFrame(weights.numpy(), index=[f"{w} looks at" for w in words], columns=words).round(2)
 
 # %% [markdown]
-# Each row adds up to 1. "Dark" gives nine tenths to "comedy", so its new value, the weighted average, comes out funny:
+# Each row adds up to 1. "Dark" gives nine tenths to "comedy", so its new value, the weighted average, comes out funny.
+# "Comedy" takes on the dark in turn; a real block adds the old vector back (the residual, below):
 
 # %%
 pd.DataFrame({"alone": v[:, 0], "after attention": (weights @ v)[:, 0]}, index=words).round(2)
@@ -84,7 +87,14 @@ for d in sizes:
 fig, ax = plots.figure(size=(5.0, 2.8))
 for marker, (name, shares) in zip(plots.MARKERS, largest.items(), strict=False):
     ax.plot(sizes, shares, marker=marker, label=name)
-ax.set(xscale="log", xticks=sizes, xticklabels=sizes, xlabel="d, length of q and k", ylabel="largest of 16 shares", ylim=(0, 1))
+ax.set(
+    xscale="log",
+    xticks=sizes,
+    xticklabels=sizes,
+    xlabel="d, length of q and k",
+    ylabel="largest of 16 shares,\nmean over 500 draws",
+    ylim=(0, 1),
+)
 ax.legend()
 plots.show(
     fig,
@@ -131,13 +141,18 @@ with check("6.1", points=2):
     two_keys = torch.tensor([[2.0, 0.0, 0.0, 0.0], [0.0, 2.0, 0.0, 0.0]])
     found = attend(torch.tensor([[2.0, 0.0, 0.0, 0.0]]), two_keys, torch.tensor([[1.0], [0.0]]))
     assert np.shape(found) == (1, 1), "one query, values of one number: the answer has shape (1, 1)"
-    assert abs(float(found[0, 0]) - 0.982) > 1e-3, "0.982 comes from scores of 4 and 0: divide by √d before the softmax"
+    assert abs(float(found[0, 0]) - 0.982) > 1e-3, (
+        "0.982 comes from scores of 4 and 0: divide by √d before the softmax (√1 divides by nothing: d is the length of a query)"
+    )
     assert abs(float(found[0, 0]) - 0.731) > 1e-3, "0.731 comes from a division by d: it is the root of d"
     assert abs(float(found[0, 0]) - 0.491) > 1e-3, "0.491 was scaled after the softmax: the shares no longer add up to 1"
     assert abs(float(found[0, 0]) - 1.0) > 1e-3, (
         "each key has a share of 1: the softmax runs over the keys, not over the queries"
     )
     assert abs(float(found[0, 0]) - 0.8808) < 1e-3, "e² / (e² + 1) is 0.88"
+    many = attend(torch.tensor([[1.0, 0.0], [0.0, 3.0]]), torch.tensor([[2.0, 0.0], [0.0, 2.0], [1.0, 1.0]]), torch.eye(3))
+    assert np.allclose(np.sum(np.asarray(many), -1), 1), "each query has its own shares, and they add up to 1"
+    assert abs(float(many[1, 1]) - 0.8816) < 1e-3, "two queries of two numbers: scores of 0, 4.24 and 2.12 for the second"
     ### BEGIN HIDDEN TESTS
     draw = np.random.default_rng()
     a, b, c = draw.normal(size=(3, 5)), draw.normal(size=(4, 5)), draw.normal(size=(4, 2))
@@ -172,6 +187,7 @@ def attend(q, k, v):  # scales after the softmax
 # %% [markdown]
 # ## Masks: who may look where
 #
+# From here on the units are lesson 5's word pieces, brackets and full stops included; an encoder calls them all **tokens**.
 # Texts of one batch differ in length; the shorter ones are filled up with [PAD]. Nobody should look there. A **mask** (掩码) is 1 where a
 # token stands and 0 where padding does, and it must act *before* the softmax: a score of minus infinity becomes a share of
 # exactly 0, and the others still add up to 1.
@@ -181,7 +197,7 @@ def attend(q, k, v):  # scales after the softmax
 # 8 min · difficulty 2 of 3 · 3 points
 #
 # Write `masked_weights(scores, attention_mask)`. `scores` is (batch, heads, queries, keys), already scaled; `attention_mask` is (batch, keys),
-# 1 for a token and 0 for padding. Return the shares, in which no query looks at padding.
+# 1 for a token and 0 for padding; every text has at least one token. Return the shares, in which no query looks at padding.
 # Scores [0, 0, 0] with mask [1, 1, 0] give [0.5, 0.5, 0].
 #
 # <details><summary>Hint 1</summary>
@@ -214,11 +230,19 @@ def masked_weights(scores, attention_mask):
 with check("6.2", points=3):
     shares = masked_weights(torch.ones(1, 2, 3, 3), torch.tensor([[1, 1, 0]]))
     assert np.shape(shares) == (1, 2, 3, 3), "the shares have the shape of the scores: (batch, heads, queries, keys)"
-    assert not np.allclose(shares[0, 0, 0], 1 / 3), "the padding keeps its third: hide keys (the last axis), not queries"
+    assert not np.allclose(shares[0, 0, 0], 1 / 3), (
+        "the padding keeps its third: hide keys (the last axis), not queries; or the softmax runs over the queries"
+    )
     assert not np.allclose(shares[..., 2], 1), "the mask is upside down: all attention went to the padding"
-    assert np.allclose(shares[..., 2], 0), "the padding still gets a share: a score of 0 means e⁰ = 1, not nothing"
+    assert np.allclose(shares[..., 2], 0), (
+        "the padding still gets a share: a score of 0 means e⁰ = 1, not nothing; and the softmax runs over the keys"
+    )
     assert np.allclose(np.sum(np.asarray(shares), -1), 1), "rows must add up to 1: mask before the softmax, not after it"
     assert np.allclose(shares[0, 0, 0], [0.5, 0.5, 0]), "two tokens with equal scores share equally"
+    uneven = torch.tensor([0.0, 1.0, 2.0]).expand(2, 1, 3, 3)
+    shares = masked_weights(uneven, torch.tensor([[1, 1, 0], [1, 1, 1]]))
+    assert np.allclose(shares[0, 0, 0], [0.2689, 0.7311, 0], atol=1e-3), "the scores still count among the real tokens"
+    assert np.allclose(shares[1, 0, 0], [0.09, 0.2447, 0.6652], atol=1e-3), "each text has its own mask"
     ### BEGIN HIDDEN TESTS
     draw = np.random.default_rng()
     s, m = draw.normal(size=(3, 2, 4, 4)), np.array([[1, 0, 0, 0], [1, 1, 1, 0], [1, 1, 1, 1]])
@@ -322,6 +346,8 @@ with check("6.3", points=3):
     second = np.asarray(parts[0, 0, 1]).tolist()
     assert second != [4, 5, 6, 7], "head 0's second row comes from the first token: cut the vectors first, then swap axes"
     assert second == [8, 9, 10, 11], "head 0 of the second token holds its first four numbers: 8 to 11"
+    parts = split_heads(torch.arange(48.0).reshape(2, 3, 8), 2)
+    assert np.asarray(parts[1, 0, 0]).tolist() == [24, 25, 26, 27], "texts were mixed: the batch stays the first axis"
     ### BEGIN HIDDEN TESTS
     draw = np.random.default_rng()
     x = draw.normal(size=(2, 5, 12))
@@ -457,10 +483,11 @@ print(bert_name("blocks.0.attention.query.weight"), tuple(blocks[0].attention.qu
 
 # %% [markdown]
 # Below the blocks, each token becomes the sum of three rows of tables: of its word, of its position (0, 1, 2, …), and of its segment (BERT
-# can read two texts at once; ours is always the first). Then again a LayerNorm. Let two item texts of different length run through, and
+# can read two texts at once; ours is always the first). Then again a LayerNorm. The tokenizer puts [CLS] before each text and [SEP]
+# after it, as BERT was trained to expect. Let two item texts of different length run through, and
 # compare with `transformers.BertModel`. **How close** can two programs come that add up in different orders?
 
-# %%
+# %% tags=["nbval-ignore-output"]
 ratings = load_movielens()
 texts = item_texts(ratings.items)
 batch = tokenize([texts[0], texts[1]], tokenizer=reader.tokenizer)
@@ -492,10 +519,10 @@ theirs = reader.model(input_ids=ids, attention_mask=mask).last_hidden_state
 real = mask.bool()
 gap = (encode(ids, mask) - theirs)[real].abs().max().item()
 assert gap < 1e-5
-print(tuple(theirs.shape), "largest difference below 1e-5:", gap < 1e-5)
+print(f"{tuple(theirs.shape)}, largest difference {gap:.0e}")
 
 # %% [markdown]
-# That is the whole of BERT, up to rounding: no further ingredient is hidden anywhere.
+# A millionth: rounding. That is the whole way from tokens to `last_hidden_state`; no ingredient of it is hidden anywhere.
 #
 # One vector per text is then the mean over its tokens, padding left out. **What happens** to *GoldenEye* if we forget the mask in the blocks
 # while it stands in a batch with a long text?
@@ -568,7 +595,8 @@ for row, answer in zip(inputs, labels, strict=True):
 #
 # The guess at a position is a score for each of 30,522 tokens: the dot product of the position's vector h, after one more linear map, GELU and
 # LayerNorm, with each row of the *same* table of words that embedded the input. The decoder is **tied** (权重共享) to it, and the dot
-# product of lesson 4 is back, with tokens as the items. The loss is the cross-entropy, averaged over the chosen positions.
+# product of lesson 4 is back, with tokens as the items. The map's W and b, the LayerNorm and one offset per token are the **word head**
+# (nothing to do with heads of attention). The loss is the cross-entropy, averaged over the chosen positions.
 
 # %% [markdown]
 # ### Exercise 6.4 · The loss of the hidden words
@@ -617,6 +645,10 @@ with check("6.4", points=3):
     seen = float(masked_loss(sure, torch.tensor([[1, -100, -100]])))
     assert seen < 1, "the right token has p ≈ 1: positions labelled −100 must not count, not even as token 0"
     assert abs(seen) < 1e-4, "a sure and right guess costs nothing"
+    wrong = float(masked_loss(sure, torch.tensor([[1, 2, -100]])))
+    assert abs(wrong - 10) < 1e-3, (
+        "a right and a wrong sure guess cost (0 + 20) / 2: take p of the label, one number a position"
+    )
     ### BEGIN HIDDEN TESTS
     draw = np.random.default_rng()
     z, y = draw.normal(size=(3, 5, 7)), draw.integers(0, 7, (3, 5))
@@ -651,8 +683,9 @@ def masked_loss(logits, labels):  # the sign
 
 
 # %% [markdown]
-# Hold back 200 item texts, and hide words in all. Three numbers to beat: guessing evenly costs log 30,522 = 10.3 nats; guessing each token
-# by how often it stands in the other texts; and the model as it comes. **Will** a pretrained BERT begin below 10.3?
+# Hold back 200 item texts; hide tokens in them and in the 1,482 others, and ask only for those that changed (one left in its place could
+# be read off). Three numbers to beat: guessing evenly costs log 30,522 = 10.3 nats; guessing each token by how often it stands in those
+# others; and the model as it comes. **Will** a pretrained BERT begin below 10.3?
 
 # %%
 order = np.random.default_rng(2026).permutation(len(texts))
@@ -667,35 +700,38 @@ def hidden_words(chosen):
     for some in np.array_split(sorted(chosen, key=lambda i: len(texts[i])), len(chosen) // 50):
         batch = tokenize([texts[i] for i in some], tokenizer=reader.tokenizer)
         inputs, labels = mask_tokens(batch["input_ids"], **settings, generator=generator)
-        vectors.append(encoder(inputs, batch["attention_mask"])[labels != -100])
-        answers.append(labels[labels != -100])
+        asked = (labels != -100) & (inputs != labels)
+        vectors.append(encoder(inputs, batch["attention_mask"])[asked])
+        answers.append(labels[asked])
     return torch.cat(vectors), torch.cat(answers)
 
 
-held_out, learn_from = hidden_words(order[:200]), hidden_words(order[200:1200])
+held_out, learn_from = hidden_words(order[:200]), hidden_words(order[200:])
 print("hidden words:", len(learn_from[1]), "to learn from,", len(held_out[1]), "held out")
 
 # %% tags=["nbval-ignore-output"]
-often = torch.bincount(learn_from[1], minlength=30522) + 0.01  # a trace for tokens not met
+others = tokenize([texts[i] for i in order[200:]], tokenizer=reader.tokenizer)
+others = others["input_ids"][others["attention_mask"].bool()]  # [CLS] and [SEP] are never hidden, so they do not count
+often = torch.bincount(others[others > 102], minlength=30522) + 0.1  # a trace for tokens not met, since log 0 has no end
 loss = {
     "evenly": math.log(30522),
     "by frequency": F.cross_entropy(often.log().expand(len(held_out[1]), -1), held_out[1]).item(),
     "MiniLM as shipped": F.cross_entropy(model.decode(held_out[0]), held_out[1]).item(),
 }
-assert 5 < loss["by frequency"] < 7 and loss["MiniLM as shipped"] > 10.5
+assert 5 < loss["by frequency"] < 6.5 and len(order[200:]) == 1482 and loss["MiniLM as shipped"] > 10.5
 pd.Series(loss, name="loss (nats)").round(1)
 
 # %% [markdown]
-# Worse than knowing nothing. This checkpoint is shipped without its head: after the masked words it was trained to compare sentences, and W, b
-# and the LayerNorm of the decoder were thrown away. Ours are random. Keep the encoder as it is, and learn the head alone (0.18 million
-# numbers of 22.7):
+# Worse than knowing nothing. This checkpoint is shipped without its word head: after the masked words it was trained to compare sentences,
+# and the head was thrown away. Ours is random. Keep the encoder as it is, and learn the head alone (0.18 million numbers beside the
+# encoder's 22.57):
 
 # %% tags=["nbval-ignore-output"]
 head = [*model.dense.parameters(), *model.norm.parameters(), model.bias]
 optimizer = torch.optim.Adam(head, lr=3e-3)
 curve = []
-for step in range(81):
-    if step % 10 == 0:
+for step in range(161):
+    if step < 5 or step % 10 == 0:
         curve.append((step, F.cross_entropy(model.decode(held_out[0]), held_out[1]).item()))
     pick = torch.randint(len(learn_from[1]), (64,), generator=generator)
     with torch.enable_grad():
@@ -705,17 +741,27 @@ for step in range(81):
         parameter.grad = gradient
     optimizer.step()
 loss["head learned"] = curve[-1][1]
-right = (model.decode(held_out[0]).argmax(-1) == held_out[1]).float().mean().item()
+scores = {"head learned": model.decode(held_out[0]), "by frequency": often.log().expand(len(held_out[1]), -1)}
+is_word = torch.tensor(
+    [any(c.isalnum() for c in token) for token in reader.tokenizer.convert_ids_to_tokens(held_out[1].tolist())]
+)
+table = {}
+for kind, rows in (("words", is_word), ("punctuation", ~is_word)):
+    each = {name: F.cross_entropy(score[rows], held_out[1][rows], reduction="none") for name, score in scores.items()}
+    for name, score in scores.items():
+        right = (score[rows].argmax(-1) == held_out[1][rows]).sum().item()
+        table[kind, name] = [each[name].mean().item(), right, len(each[name])]
+    print(f"{kind}: by frequency − head learned", paired(each["by frequency"], each["head learned"]))
 assert loss["head learned"] < loss["by frequency"] - 0.2
-print(f"held-out loss {loss['head learned']:.1f} nats; {right:.0%} of the hidden tokens guessed exactly")
+pd.DataFrame(table, index=["loss (nats)", "guessed exactly", "of"]).T.round(1)
 
 # %% [markdown]
-# **Where** does the curve cross the two dashed lines?
+# Read the rows in pairs. Most exact guesses are punctuation. **Where** does the curve of all tokens cross the two lines?
 
 # %%
 steps, values = zip(*curve, strict=True)
 fig, ax = plots.figure(size=(5.0, 2.8))
-ax.plot(steps, values, "o-", label="head learned, encoder frozen")
+ax.plot(steps, values, "o-", markersize=3, label="head learned, encoder frozen")
 ax.axhline(loss["evenly"], color=plots.PALETTE[1], linestyle="--", label="evenly")
 ax.axhline(loss["by frequency"], color=plots.PALETTE[2], linestyle="-.", label="by frequency")
 ax.set(xlabel="steps of 64 hidden words", ylabel="held-out loss (nats)", ylim=(0, 12))
@@ -723,13 +769,14 @@ ax.legend(loc="lower left")
 plots.show(
     fig,
     alt="Line of the held-out loss of masked words against training steps of the head. It starts at about 11 nats, above even guessing at "
-    "10.3, falls steeply within 10 steps, and after 80 steps lies near 5, below guessing by frequency at about 6.",
+    "10.3, is near 8 after one step, and after 160 steps lies near 5.0, below guessing by frequency at about 5.5.",
 )
 
 # %% [markdown]
-# The frozen vectors *do* hold what stands under the mask: a small head reads it out better than frequencies do. Whether training the
-# *whole* encoder this way helps a recommender is another question. Guessing "Comedy" well is not the same as knowing who will like
-# it. Lesson 11, which is to come, measures it.
+# Even guessing is passed after a single step, guessing by frequency after some forty. The frozen vectors hold something of what stands
+# under the mask: on punctuation, which follows a pattern, the head gains 0.8 nats and is right more often than not. On words it guesses
+# 15 of 174 exactly, but its gain of 0.3 nats has an interval that includes 0. Whether training the *whole* encoder this way helps a
+# recommender is another question, not measured here.
 #
 # ## Pictures of attention
 #
@@ -739,13 +786,14 @@ plots.show(
 _, seen = encoder(ids[:1], mask[:1], weights=True)  # six times (1, 12, time, time)
 time = int(mask[0].sum())
 tokens = reader.tokenizer.convert_ids_to_tokens(ids[0, :time])
+names = [token if any(c.isalnum() for c in token) else f"“{token}”" for token in tokens]
 
 
 def picture(ax, layer, head):
     """Heat map of one head's shares on the first text; layers and heads from 1."""
     ax.imshow(seen[layer - 1][0, head - 1, :time, :time], vmin=0, vmax=1, cmap="viridis")
-    ax.set_xticks(range(time), tokens, rotation=90, fontsize=7)
-    ax.set_yticks(range(time), tokens, fontsize=7)
+    ax.set_xticks(range(time), names, rotation=90, fontsize=9)
+    ax.set_yticks(range(time), names, fontsize=9)
     ax.set(title=f"layer {layer}, head {head}", xlabel="token looked at", ylabel="token that looks")
     ax.grid(visible=False)
 
@@ -754,27 +802,29 @@ previous = [block[0, :, :time, :time].diagonal(-1, -2, -1).mean(-1) for block in
 to_cls = torch.stack([block[0, :, :time, 0].mean(-1) for block in seen])  # (layers, heads)
 before = (1, int(previous[0].argmax()) + 1)
 parked = tuple(i + 1 for i in divmod(int(to_cls.argmax()), 12))  # (layer, head)
-fig, axes = plots.figure(columns=3, size=(10, 3.9))
+fig, axes = plots.figure(columns=3, size=(13, 4.8))
 for ax, chosen in zip(axes, (before, parked, (6, 5)), strict=True):
     picture(ax, *chosen)
-fig.colorbar(axes[-1].images[0], ax=axes, label="share of attention", shrink=0.7)
+for ax in axes[1:]:
+    ax.set_ylabel("")
+fig.colorbar(axes[-1].images[0], ax=axes, label="share of attention", shrink=0.6)
 plots.show(
     fig,
     alt=f"Three heat maps of attention shares on the text of Toy Story, tokens by tokens. Layer {before[0]} head {before[1]} is a bright line "
     f"just below the diagonal: each token looks at the one before it. Layer {parked[0]} head {parked[1]} is one bright column: "
-    "more than four fifths go to [CLS]. Layer 6 head 5 is spread over toy, animation, comedy and the year.",
+    f"more than four fifths go to [CLS]. Layer 6 head 5 is spread over [CLS] ({to_cls[5, 4]:.0%}), toy, comedy, animation and the year.",
 )
 assert previous[0].max() > 0.95 and 0.8 < to_cls.max() < 0.9
 
 # %% [markdown]
-# The first is a clean piece of mechanism, "copy the word before me". The second spends it on [CLS], the token that opens each
-# text; shares must add up to 1, and such heads are often said to park there what they do not need. Look through the others; **find** one that seems to *understand*.
+# The first is a clean piece of mechanism, "copy the word before me". The second spends it on [CLS]; shares must add up to 1, and such
+# heads are often said to park there what they do not need. Look through the others; **find** one that seems to *understand*.
 
 
 # %% tags=["nbval-ignore-output"]
 def look(layer, head):
     """One head on Toy Story."""
-    fig, ax = plots.figure(size=(4.6, 4.2))
+    fig, ax = plots.figure(size=(5.6, 5.0))
     picture(ax, layer, head)
     share = to_cls[layer - 1, head - 1]
     plots.show(fig, alt=f"Heat map of the attention shares of layer {layer}, head {head}; {share:.0%} of it goes to [CLS].")
@@ -785,19 +835,21 @@ widgets.interact(look, layer=widgets.IntSlider(6, 1, 6), head=widgets.IntSlider(
 # %% [markdown]
 # ## What the pictures do not prove
 #
-# "The model looks at *toy*, therefore *toy* decides." Does it? Test: hide one word from everybody, by the mask, and measure how far the text's
-# vector moves (1 − cosine). Do so for each word of 40 texts, and compare with the attention it had received, averaged over
-# all heads and all queries. **Before you run it:** in how many texts out of 40 will the most attended word move the vector more than
+# "The model looks at *toy*, therefore *toy* decides." Does it? Test: hide one word from everybody, by the mask (so it is left out of
+# the mean as well), and measure how far the text's vector moves (1 − cosine). Punctuation does not count as a word. Do so for each
+# word of 40 texts, and compare with the attention it had received, averaged over all heads and all queries. **Before you run it:** in how many texts out of 40 will the most attended word move the vector more than
 # a random other one? In how many will it be the word that moves it most?
 
 
 # %%
 def effects(text):
-    """Attention received (layers, heads, words) and movement when hidden (words,), without [CLS] and [SEP]."""
+    """Attention received (layers, heads, words) and movement when hidden (words,); a word has a letter or a digit."""
     ids = tokenize([text], tokenizer=reader.tokenizer)["input_ids"]  # (1, time)
+    tokens = reader.tokenizer.convert_ids_to_tokens(ids[0])
+    places = [k for k, token in enumerate(tokens) if token not in ("[CLS]", "[SEP]") and any(c.isalnum() for c in token)]
     hidden, seen = encoder(ids, torch.ones_like(ids), weights=True)
-    received = torch.cat(seen).mean(2)[..., 1:-1]  # (layers, heads, words)
-    one_less = 1 - torch.eye(ids.shape[1], dtype=torch.long)[1:-1]  # (words, time): one word hidden in each row
+    received = torch.cat(seen).mean(2)[..., places]  # (layers, heads, words)
+    one_less = 1 - torch.eye(ids.shape[1], dtype=torch.long)[places]  # (words, time): one word hidden in each row
     without = mean_pool(encoder(ids.expand(len(one_less), -1), one_less), one_less)
     return received.numpy(), 1 - F.cosine_similarity(without, mean_pool(hidden, torch.ones_like(ids))).numpy()
 
@@ -812,8 +864,11 @@ for received, moved in tests:
     other = draw.choice(np.delete(np.arange(len(moved)), top))
     rows.append((moved[top], moved[other], moved[top] > moved[other], moved[top] == moved.max()))
 outcome = pd.DataFrame(rows, columns=["most attended", "random other", "moves more", "moves most"]).astype(float).mean()
+print(
+    f"moves more than a random other: {40 * outcome['moves more']:.0f} of 40 texts; moves most: {40 * outcome['moves most']:.0f}"
+)
 assert outcome["most attended"] > 2 * outcome["random other"] and 0.6 < outcome["moves most"] < 0.85
-outcome.round(2)
+outcome[["most attended", "random other"]].rename("1 − cosine, mean").round(2)
 
 # %% [markdown]
 # Fair is fair: averaged over 72 heads, attention is a good hint. But in about three texts of ten some *other* word mattered most.
@@ -824,7 +879,7 @@ outcome.round(2)
 ranks = [(pd.DataFrame(r.reshape(72, -1).T).rank(), pd.Series(m).rank()) for r, m in tests]
 agreement = np.mean([r.corrwith(m).to_numpy() for r, m in ranks], axis=0).reshape(6, 12)
 fig, ax = plots.figure(size=(6.4, 3.2))
-drawn = ax.imshow(agreement, vmin=-1, vmax=1, cmap="viridis")
+drawn = ax.imshow(agreement, vmin=-1, vmax=1, cmap="RdBu")
 ax.set(xlabel="head", ylabel="layer", xticks=range(12), xticklabels=range(1, 13), yticks=range(6), yticklabels=range(1, 7))
 ax.grid(visible=False)
 fig.colorbar(drawn, label="rank correlation", shrink=0.8)
@@ -832,14 +887,17 @@ against = int((agreement < 0).sum())
 plots.show(
     fig,
     alt="Heat map, 6 layers by 12 heads: rank correlation between attention received by words and how far the text's vector moves when "
-    f"they are hidden, mean over 40 texts. Values range from about {agreement.min():.1f} to {agreement.max():.1f} without an order by "
-    "layer; about a third of the heads are negative.",
+    f"they are hidden, mean over 40 texts. Values range from about {agreement.min():.1f} to {agreement.max():.1f}, low and high "
+    "ones in every layer; about one head in ten is below 0.",
 )
-assert agreement[5, 4] > 0.5 and 15 <= against <= 33 and agreement.max() > 0.6 and agreement.min() < -0.4
+assert agreement[5, 4] > 0.45 and 3 <= against <= 14 and 0.5 < agreement.max() < 0.75 and -0.4 < agreement.min() < -0.1
+best = int((agreement > agreement[5, 4]).sum())
+print(f"heads below 0: {against} of 72; best {agreement.max():.1f}; median {np.median(agreement):.1f}")
+print(f"layer 6, head 5: {agreement[5, 4]:.1f}; heads above it: {best}")
 
 # %% [markdown]
-# About a third of the heads point away from what mattered. Layer 6, head 5, drawn above, is among the best; its picture did not
-# tell you so. With 72 pictures to choose from, one that suits the story can always be found. A
+# No head agrees well with what mattered, and about one in ten points away from it. Layer 6, head 5, drawn above, is among the best; its
+# picture did not tell you so. With 72 pictures to choose from, one that suits the story can always be found. A
 # picture shows where a head *read*; not what was there after earlier blocks had mixed the words, not what the later blocks, the residual
 # and the feed-forward did with it. If you want to know what a word did, take it away and measure.
 
@@ -847,7 +905,8 @@ assert agreement[5, 4] > 0.5 and 15 <= against <= 33 and agreement.max() > 0.6 a
 # ### Exercise 6.5 · A slide at a meeting
 # 8 min · difficulty 2 of 3 · 2 points
 #
-# A question to explain in words; a person reads the answer.
+# A question to explain in words: no check cell can read prose. In a class a teacher gives the points; on your own, write first, then
+# unfold the sample answer below.
 #
 # A colleague shows the heat map of a single head: "the model recommends this film because of the word *animation*". In three or four
 # sentences: name two reasons why the picture does not prove this, and an experiment, with a comparison, that could.
@@ -865,12 +924,22 @@ assert agreement[5, 4] > 0.5 and 15 <= against <= 33 and agreement.max() > 0.6 a
 
 # %% [markdown] nbgrader={"schema_version": 3, "grade_id": "06-5-explain", "points": 2, "solution": true, "grade": true, "locked": false, "task": false}
 # ### BEGIN SOLUTION
-# Two of: one head of 72 was picked, and about a third of them disagree with what matters; after five blocks the position *animation* carries
+# Two of: one head of 72 was picked, and none of them agrees well with what matters; after five blocks the position *animation* carries
 # other words too; residual, feed-forward and value vectors may undo or outweigh what was read. (1 point)
 #
 # Hide or replace the word, recompute the *score*, and compare the change with that of random other words, over many texts, with an interval.
 # (1 point)
 # ### END SOLUTION
+
+# %% [markdown]
+# <details><summary>Compare with</summary>
+#
+# "One head of 72 was picked, and none of them agrees well with what matters. And after five blocks the position *animation* carries other
+# words as well; the residual and the feed-forward may outweigh what was read there. I would hide *animation*, compute the film's score
+# again, and compare the change with that of hiding a random other word, over many films, with an interval." One point for two reasons, one
+# for the experiment with its comparison.
+#
+# </details>
 
 # %% [markdown]
 # ## What it costs
@@ -889,17 +958,24 @@ count = {name: sum(p.numel() for p in part.parameters()) for name, part in encod
 card = {
     "parameters, tables of embeddings (million)": count["embeddings"] / 1e6,
     "parameters, six blocks (million)": count["blocks"] / 1e6,
+    "parameters, encoder in all (million)": sum(count.values()) / 1e6,
     "tokens of an item text, mean": n.mean(),
     "operations for one item text, mean (million)": (n * (linear + n * pairs)).mean() / 1e6,
     "of these for pairs of tokens (%)": 100 * (n * n * pairs).sum() / (n * (linear + n * pairs)).sum(),
     "of these for pairs at 512 tokens (%)": 100 * 512 * pairs / (linear + 512 * pairs),
     "tokens at which pairs cost half": linear / pairs,
 }
-pd.Series(card, name="cost card").round(1)
+pd.Series(card, name="cost card").round(2)
 
 # %% [markdown]
-# The famous n² is no matter here: it overtakes the linear maps only beyond two thousand tokens. What costs is the linear maps, on *every*
-# token, padding included. Half of the numbers sit in a table from which an item text reads a dozen rows.
+# The famous n² is no matter here: it overtakes the linear maps only beyond two thousand tokens, which this model with its 512
+# positions can never read. What costs is the linear maps, on *every* token, padding included. Half of the numbers sit in a table from which an item text reads a dozen rows. What the notebook
+# itself took; only the word head has learned:
+
+# %% tags=["nbval-ignore-output"]
+bill = cost_card(nn.ParameterList(head))
+assert bill["parameters that learned"] < 1e6
+bill
 
 # %% [markdown]
 # ## Recap
@@ -910,7 +986,7 @@ pd.Series(card, name="cost card").round(1)
 # - Six of our blocks, with the stored weights, equal `BertModel` within 1e-5.
 # - Without position embeddings a text is a bag of words.
 # - Hidden words are labels for free; this checkpoint came without its head, and started at 11 nats, worse than even guessing.
-# - One head's picture is where it read, not why the model decided; a third of the heads disagree with the measured effect.
+# - One head's picture is where it read, not why the model decided; no head agrees well with the measured effect.
 #
 # ## Quiz
 #
@@ -990,7 +1066,7 @@ pd.Series(card, name="cost card").round(1)
 #
 # <details><summary>a) The word decides the output</summary>
 #
-# No. Take it away and measure; every third head pointed the wrong way.
+# No. Take it away and measure; no single head agreed well with what mattered.
 #
 # </details>
 # <details><summary>b) This head reads mostly from that position</summary>
@@ -1010,9 +1086,10 @@ pd.Series(card, name="cost card").round(1)
 # (开启了NLP领域的预训练大模型时代), and that BERT brought masked self-supervised pretraining. Section 1.1 adds that pretraining on unlabelled data gives
 # rich semantic knowledge (丰富的语义知识), and section 8.2 that self-supervised pretraining improves performance (提升模型性能).
 #
-# **Verdict: holds with conditions.** The history is right, and the construction can be checked: our blocks equal BERT to 1e-5. That knowledge comes
-# from unlabelled text holds too: a small head reads hidden words out of frozen vectors at about 5 nats, against about 6 by frequency.
-# Whether more of it helps to recommend is not shown here. And "large" (亿万级别参数, hundreds of millions and more) does not fit this model:
+# **Verdict: holds with conditions.** The history is right, and the construction can be checked: our blocks equal BERT to 1e-5. That knowledge
+# comes from unlabelled text holds in part: a small head reads hidden tokens out of frozen vectors at 5.0 nats, against 5.5 by frequency,
+# and what it hits is mostly punctuation; on words alone the gain could be chance. Whether more of it helps to recommend is not shown here. And "large" (亿万级别参数, hundreds of
+# millions and more) does not fit this model:
 # it has 22.6 million.
 #
 # ## Further reading
@@ -1042,5 +1119,4 @@ pd.Series(card, name="cost card").round(1)
 #
 # ## Next
 #
-# Lesson 7, which is to come, trains these weights on ratings, and asks what that buys. Until then, go back to
-# [4 · The dot product](04_dot_product.ipynb), of which every score in this lesson was one, or to [the map](00_start_here.ipynb).
+# [Lesson 7](07_fine_tuning.ipynb) trains these weights on ratings, and asks what that buys.

@@ -3,6 +3,8 @@
 import importlib
 import math
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -22,6 +24,7 @@ from course_lib.experiments import (
     Experiment,
     ExperimentError,
     cold_items,
+    cost_card,
     course_learning,
     course_order,
     results,
@@ -30,7 +33,7 @@ from course_lib.experiments import (
 )
 from course_lib.text import item_texts
 
-COLUMNS = "experiment variant seed draw error seconds trainable versions date machine".split()
+COLUMNS = "experiment variant seed draw error seconds trainable command versions date machine".split()
 
 
 @pytest.fixture
@@ -69,6 +72,7 @@ def test_every_cell_once_and_its_row(tmp_path, state):
     stored = results("small", folder=tmp_path)
     assert stored["error"].tolist() == [0.333333, 0.333333, 3, 3], "six digits"
     assert stored.loc[0, "trainable"] == 7 and "torch" in stored.loc[0, "versions"] and "cores" in stored.loc[0, "machine"]
+    assert stored.loc[1, "command"] == "course experiments small --only b"
     assert pd.Timestamp(stored.loc[0, "date"]) <= pd.Timestamp.today()
     assert run(counted(calls), folder=tmp_path, progress=False).equals(stored) and len(calls) == 4, "nothing runs twice"
 
@@ -145,6 +149,29 @@ def test_experiments_of_the_course_and_their_tables(name):
         assert list(table.columns) == what.columns and set(table["experiment"]) == {name}
         cells = [Cell(*key) for key in table[runner.KEY[1:]].itertuples(index=False, name=None)]
         assert len(cells) == len(set(cells)) and set(cells) <= set(what.cells)
+
+
+def test_cost_card_counts_what_learned_and_what_is_kept():
+    model = torch.nn.Linear(3, 2)
+    model.bias.requires_grad_(False)
+    card = cost_card(model.half(), kept=1_000_000)
+    assert card["parameters that learned"] == 6 and card["on disk, MB"] == pytest.approx(1.0), (
+        "12 bytes are no hundredth of a MB"
+    )
+    assert cost_card(torch.nn.Linear(1000, 500, bias=False).half())["on disk, MB"] == 1.0, "two bytes a number"
+    assert cost_card()["parameters that learned"] == 0 and card["CPU seconds of this notebook"] > 0
+
+
+def test_peak_memory_keeps_what_was_let_go():
+    code = """
+from course_lib.experiments.costs import peak_memory
+before = peak_memory()
+block = bytearray(400_000_000)
+del block
+print(peak_memory() - before)
+"""
+    grown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert 380 < float(grown) < 450
 
 
 def test_command(state, monkeypatch):

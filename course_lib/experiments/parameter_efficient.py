@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 import tempfile
 from functools import partial
 from pathlib import Path
 
-import torch
-
 from course_lib.experiments import cold_items, fine_tuning
+from course_lib.experiments.costs import peak_memory
 from course_lib.experiments.runner import Cell, Experiment
 
 
@@ -20,16 +17,6 @@ def efficient(cell: Cell, *, tune: str, size: int | None = None) -> dict:
     found = cold_items.ranking(model.score(range(model.n_users)), cold_items.split(cell.draw))
     found |= {"step_seconds": model.step_seconds_, "memory_mb": peak_memory(), "disk_mb": disk(model)}
     return found | {"trainable": model.trainable[0]}
-
-
-def peak_memory() -> float:
-    """The most memory that this process has held so far, in MB; on a GPU, that torch has held there."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 1e6
-    status = Path("/proc/self/status")
-    if status.exists():  # unlike ru_maxrss it does not start from what the parent process held
-        return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM")) * 1.024e-3
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
 
 
 def disk(model) -> float:

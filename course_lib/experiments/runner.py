@@ -30,7 +30,7 @@ from course_lib.config import settings
 
 NAMES = ("fine_tuning", "article_program", "training_craft", "parameter_efficient", "course_order", "course_learning")
 KEY = ["experiment", "variant", "seed", "draw"]
-PROVENANCE = ["seconds", "trainable", "versions", "date", "machine"]
+PROVENANCE = ["seconds", "trainable", "command", "versions", "date", "machine"]
 PACKAGES = ("course_lib", "torch", "transformers", "peft", "numpy", "scikit-learn")
 
 
@@ -187,6 +187,7 @@ def _row(what: Experiment, cell: Cell, found: dict, seconds: float) -> dict:
         **rounded,
         "seconds": round(seconds, 2),
         "trainable": int(found.get("trainable", 0)),
+        "command": f"course experiments {what.name} --only {cell.variant}",
         "versions": _versions(),
         "date": datetime.date.today().isoformat(),
         "machine": machine(),

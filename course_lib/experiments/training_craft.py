@@ -64,7 +64,6 @@ EXPERIMENT = Experiment(
     name="training_craft",
     question="Which trick of fine-tuning matters: the schedule, dropout, weight decay, adversarial steps, a smaller encoder?",
     metrics=("auc", "ndcg", "train_loss", "epochs", "step_seconds"),
-    repeats=((0, 0), (1, 1)),
     variants={
         "frozen": partial(craft, tune="none"),
         "base": craft,
