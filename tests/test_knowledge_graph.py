@@ -118,6 +118,15 @@ def test_core_drops_until_every_end_has_a_second_fact():
     assert len(chain.core(3).triples) == 0 and chain.core(2).degree.tolist() == [2, 2, 2, 0, 0]
 
 
+def test_compact_renames_and_loses_nothing(graph):
+    core = graph.core()
+    small = core.compact()
+    assert named(small) == named(core) and small.degree.min() >= 2
+    known = {graph.entities[e] for e in np.flatnonzero(core.degree)}
+    before = [graph.entities[e] if e >= 0 and graph.entities[e] in known else None for e in graph.item_entity]
+    assert [small.entities[e] if e >= 0 else None for e in small.item_entity] == before and None in before
+
+
 # a walk
 
 

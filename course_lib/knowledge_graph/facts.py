@@ -93,6 +93,15 @@ class FactGraph:
                 return replace(self, triples=triples)
             triples = triples[kept]
 
+    def compact(self) -> FactGraph:
+        """The same facts among the entities that have one, numbered anew; an item whose entity has none is unknown (−1)."""
+        kept = np.flatnonzero(self.degree)
+        place = np.full(self.n_entities + 1, -1)  # the last stands for items without an entity
+        place[kept] = np.arange(len(kept))
+        head, relation, tail = self.triples.T
+        triples = np.column_stack([place[head], relation, place[tail]])
+        return replace(self, triples=triples, entities=[self.entities[e] for e in kept], item_entity=place[self.item_entity])
+
     def __repr__(self) -> str:
         linked = int((self.item_entity >= 0).sum())
         left_out = f", without {', '.join(self.without)}" if self.without else ""
