@@ -14,6 +14,7 @@ from small_split import random_split_of, split_of
 from course_lib.curriculum import (
     PacedSampler,
     SelfPacedSampler,
+    ShuffledSampler,
     StepCounter,
     compare,
     competence,
@@ -179,6 +180,21 @@ def test_self_paced_sampler_asks_the_model_anew():
     assert set(SelfPacedSampler(lambda: np.ones(4), linear(0.5))(1, 2, rng())) == {0, 1, 2, 3}, "ties are all chosen"
     with pytest.raises(ValueError, match="one finite number per row"):
         SelfPacedSampler(lambda: [1, np.nan], linear())(1, 2, rng())
+
+
+def test_a_shuffled_run_uses_the_same_rows_as_often_at_another_time():
+    paced = PacedSampler(np.arange(60), competence(0.1, full=0.9))
+    plain = np.stack([paced(e, 6, np.random.default_rng([4, e])) for e in range(1, 7)])
+    shuffled = ShuffledSampler(paced, seed=4)
+    mixed = np.stack([shuffled(e, 6, rng(99)) for e in range(1, 7)])
+    assert mixed.shape == (6, 60)
+    np.testing.assert_array_equal(np.bincount(mixed.ravel()), np.bincount(plain.ravel()))
+    assert plain[0].max() < mixed[0].max() and plain[0].mean() < 15 < mixed[0].mean(), "the hard rows come from the start"
+    np.testing.assert_array_equal(ShuffledSampler(paced, seed=4)(5, 6, rng()), mixed[4])
+    keys = {
+        s.key for s in (shuffled, ShuffledSampler(paced, seed=5), ShuffledSampler(PacedSampler(np.arange(9), linear())), paced)
+    }
+    assert len(keys) == 4
 
 
 def test_what_a_sampler_shows():

@@ -3,7 +3,7 @@
 from course_lib.curriculum.comparison import Comparison, StepCounter, compare, differences, mean_interval
 from course_lib.curriculum.difficulty import rarity, rating_noise, teacher_residual, text_length
 from course_lib.curriculum.pacing import competence, linear, step
-from course_lib.curriculum.samplers import PacedSampler, SelfPacedSampler, seen, self_paced
+from course_lib.curriculum.samplers import PacedSampler, SelfPacedSampler, ShuffledSampler, seen, self_paced
 from course_lib.curriculum.stages import Stage, course
 from course_lib.curriculum.text_stages import TextStudent, contrastive_loss, neighbour_auc
 
@@ -11,6 +11,7 @@ __all__ = [
     "Comparison",
     "PacedSampler",
     "SelfPacedSampler",
+    "ShuffledSampler",
     "Stage",
     "StepCounter",
     "TextStudent",

@@ -57,6 +57,30 @@ class PacedSampler:
         return np.concatenate(rows)
 
 
+class ShuffledSampler:
+    """The rows that a whole paced run uses, each as often, in an order of chance: a curriculum without its order.
+
+    What a paced run gains may come from when it shows a row, or from how often; this control keeps the how often.
+    sampler: the paced one; seed: of what it draws, and of the shuffling.
+    """
+
+    def __init__(self, sampler: PacedSampler, *, seed: int = 0):
+        self.sampler, self.seed = sampler, seed
+        self._rows: dict[int, np.ndarray] = {}
+
+    @property
+    def key(self) -> str:
+        """As of PacedSampler."""
+        return f"ShuffledSampler {self.seed} of {self.sampler.key}"
+
+    def __call__(self, epoch: int, epochs: int, rng: np.random.Generator) -> np.ndarray:
+        """Rows of epoch 1 … epochs in the order of use → (n,)."""
+        if epochs not in self._rows:
+            drawn = [self.sampler(e, epochs, np.random.default_rng([self.seed, e])) for e in range(1, epochs + 1)]
+            self._rows[epochs] = np.random.default_rng(self.seed).permutation(np.concatenate(drawn)).reshape(epochs, -1)
+        return self._rows[epochs][epoch - 1]
+
+
 def self_paced(losses, threshold: float) -> np.ndarray:
     """v_i = 1 where L_i < λ, else 0: the choice that makes Σ v_i L_i − λ Σ v_i smallest.
 
