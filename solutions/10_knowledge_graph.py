@@ -191,9 +191,9 @@ def shared(triples, first, second):  # the same entity, by whatever relation
 
 
 # %% [markdown]
-# The number of facts of an entity is its **degree** (度); remember it, it will betray something. Written as a row of 0 and 1, one column for
-# each `(relation, direction, other)`, a film's facts are a text of strange words, and lesson 5's TF-IDF weighs them: rare facts
-# count more. A truncated SVD packs the 8,577 columns into 64. That is a film's **graph vector**: `neighbourhood_features`.
+# The number of facts of an entity is its **degree** (度); remember it, it will betray something. Write a film's facts as a row
+# of 0 and 1, one column for each `(relation, direction, other)` that two films or more have, and they are a text of strange words. Lesson
+# 5's TF-IDF weighs them, rare facts more; a truncated SVD packs these thousands of columns into 64: `neighbourhood_features`.
 #
 # ## The bench: films that nobody has rated
 #
@@ -456,13 +456,13 @@ print((ids["true id"] == ids["shipped id"]).sum(), "of", len(ids), "agree")
 ids.head(5).reset_index(drop=True)
 
 # %% [markdown]
-# Those are numbers of *another data set*: in MovieLens-1M, *GoldenEye* is 10 and *Four Rooms* 18. Somebody joined two tables by a column of
-# the same name. The repair goes through the names: a film takes the entity that MovieLens-1M's film of the same title and year has;
-# 1,503 of 1,682 films find one ([data sheet](../data/README.md)). *Within* the graph nothing was wrong: every fact is true.
+# Those are numbers of *another data set*: in MovieLens-1M, *GoldenEye* is 10 and *Four Rooms* 18. Somebody, it seems, joined two
+# tables by a column of the same name. The repair goes through the names: a film takes the entity that MovieLens-1M's film of the same title and year has;
+# 1,503 of 1,682 films find one ([data sheet](../data/README.md)). *Within* the graph nothing was wrong.
 #
 # ## Walk the graph
 #
-# Now links hold. Three steps from a film: its facts, and where else they lead.
+# Now links hold. From a film over one of its facts to other films:
 
 
 # %%
@@ -494,14 +494,14 @@ ax.set(xlim=(-0.25, 2.9), ylim=(2 * len(ways) - 0.3, -0.7))
 ax.axis("off")
 plots.show(
     fig,
-    alt="Picture of a walk in three columns: from Jurassic Park over six of its facts to other films. "
+    alt="Picture of a walk in three columns: from Jurassic Park over five of its facts to other films. "
     + "; ".join(f"{role}: {' and '.join(titles)}" for role, titles in ways)
     + ".",
 )
 
 # %% [markdown]
-# No text line of lesson 5 leads from *Jurassic Park* to *Schindler's List*; one director does. Walk on yourself: choose a film, then a step.
-# People have no names here, so they are called by what they link.
+# No text line of lesson 5 leads from *Jurassic Park* to *Schindler's List*; one director does. Walk on yourself. People have no names here,
+# so they are called by what they link.
 
 
 # %% tags=["nbval-ignore-output"]
@@ -533,7 +533,7 @@ display(widgets.VBox([start, way, button, path]))
 # ## A place for everything: TransE
 #
 # A row of facts says what a film *has*. **TransE** learns where it *lies*: a vector for each entity, and for each relation a step, the same
-# for all its facts, so that head + step ≈ tail. Whoever's step *directed by* starts at *Jurassic Park* should land near one person. How far
+# for all its facts, so that head + step ≈ tail. The step *directed by*, taken from *Jurassic Park*, should land near one person. How far
 # off a fact is:
 #
 # $$d(h, r, t) = \lVert \mathbf h + \mathbf r - \mathbf t \rVert_2$$
@@ -701,11 +701,11 @@ def learn(places, facts, epochs=12, margin=0.5):
     """Adam, its rate falling to 0; four typed negatives for each fact and step."""
     dice = torch.Generator().manual_seed(0)
     slots = Slots(facts, n_entities=places.n_entities, n_relations=places.n_relations)
-    optimizer = torch.optim.Adam(places.parameters(), lr=0.02, fused=True)
-    steps = epochs * -(-len(facts) // 2048)
+    optimizer = torch.optim.Adam(places.parameters(), lr=0.03, fused=True)
+    steps = epochs * -(-len(facts) // 4096)
     falling = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=steps)
     for _ in range(epochs):
-        for batch in torch.from_numpy(facts)[torch.randperm(len(facts), generator=dice)].split(2048):
+        for batch in torch.from_numpy(facts)[torch.randperm(len(facts), generator=dice)].split(4096):
             right = batch.repeat(4, 1)
             wrong = slots.corrupt(right, dice)  # head or tail, by chance
             loss = margin_loss(places(*right.T), places(*wrong.T), margin)
@@ -787,6 +787,8 @@ def filtered_rank(scores, right, true, candidates):
 
 # %% nbgrader={"schema_version": 3, "grade_id": "10-4-check", "points": 3, "solution": false, "grade": true, "locked": true, "task": false}
 with check("10.4", points=3):
+    low = float(filtered_rank(np.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), 1, [1, 5], [0, 1, 2, 3, 4, 5]))
+    assert abs(low - 2) > 1e-6, "the other way round: higher scores are better, and stand before"
     scores = np.array([9, 8, 7, 7, 1, 8.5])
     found = float(filtered_rank(scores, 2, [0, 2], [0, 2, 3, 4]))
     assert abs(found - 2.5) > 1e-6, "entity 0 is another right answer: it steps aside"
@@ -795,9 +797,9 @@ with check("10.4", points=3):
     assert abs(found - 2) > 1e-6, "a tie costs half a place: not a whole one, and the right answer does not tie with itself"
     assert abs(found - 0.5) > 1e-6, "ranks start at 1"
     assert abs(found - 1.5) < 1e-6, "no rival is better and one ties: 1 + 0 + 0.5"
-    low = float(filtered_rank(np.array([1.0, 2.0, 3.0, 4.0, 5.0]), 1, [1, 4], [0, 1, 2, 3, 4]))
-    assert abs(low - 2) > 1e-6, "the other way round: higher scores are better, and stand before"
-    assert abs(low - 3) < 1e-6, "entities 2 and 3 are better, 4 is right as well, 0 is worse: rank 3"
+    assert abs(low - 4) < 1e-6, (
+        "scores 1 to 6, right 1, true [1, 5]: 2, 3, 4 are better, 5 is right as well, 0 is worse: rank 4"
+    )
     flat = float(filtered_rank(np.zeros(9), 0, [0], range(9)))
     assert abs(flat - 5) < 1e-6, "nine equal scores: the middle, rank 5"
     ### BEGIN HIDDEN TESTS
@@ -862,11 +864,13 @@ pd.DataFrame({n: {"MRR": mrr(r), "first": hits_at(r, 1), "first ten": hits_at(r,
 # TransE has three times the MRR of the baseline. Where? **Guess** for which relation it gains most, and for which least.
 
 # %% tags=["nbval-ignore-output"]
-per = {}
+per, LABELS = {}, {"film.film.rating": "content rating"}
 for r, relation in enumerate(core.relations):
     rows = asked[:, 1] == r
     if rows.sum() >= 30:
-        per[f"{relation.split('.')[-1].replace('_', ' ')} ({rows.sum()})"] = paired(gains[rows], np.zeros(rows.sum()))
+        per[f"{LABELS.get(relation, relation.split('.')[-1].replace('_', ' '))} ({rows.sum()})"] = paired(
+            gains[rows], np.zeros(rows.sum())
+        )
 per = dict(sorted(per.items(), key=lambda item: -item[1].mean))
 fig, ax = plots.figure(size=(6.2, 3.4))
 plots.interval_plot(ax, list(per), list(per.values()), reference=0)
@@ -900,7 +904,8 @@ print(f"MRR {everyone[0].mean():.3f} against {everyone[1].mean():.3f}; gain {ope
 assert open_gain.high < 0.05
 
 # %% [markdown]
-# The lead cannot be seen any more: the interval holds 0. Only directors ever stood against directors in training, so nothing pushed Belgium away from them. **Negatives must match
+# The lead cannot be seen any more: the interval holds 0. In training a director only ever stood against directors, so nothing pushed
+# Belgium away. **Negatives must match
 # the candidates**: train for the question that will be asked. And one more caution. Did the broken links hurt TransE?
 
 # %%
@@ -913,7 +918,7 @@ print("same facts with the shipped and the repaired links:", np.array_equal(ship
 #
 # ## Words, facts, both
 #
-# Back to the bench, with the repaired links. **Guess** where facts land between *random* 0.051, *words* 0.268, and *likes to come* 0.374.
+# Back to the bench, with the repaired links. **Guess** where facts land between *random* 0.052, *words* 0.268 and *likes to come* 0.374.
 
 # %% tags=["nbval-ignore-output"]
 facts = neighbourhood_features(graph, components=64)
@@ -924,12 +929,14 @@ score["facts, permuted"] = cold_ndcg(neighbourhood_features(permuted, components
 for name in ("facts", "facts + words", "TransE places", "TransE + words", "facts, permuted"):
     print(f"{name:16s}", over_draws(score[name]), "  over words:", over_draws(score[name] - score["words"]))
 assert score["facts"].mean() > 0.34 and over_draws(score["facts + words"] - score["words"]).low > 0.05
-assert over_draws(score["TransE places"] - score["facts"]).high < 0.02 and score["facts, permuted"].max() < 0.1
+print("TransE − facts  ", over_draws(score["TransE places"] - score["facts"]), "  facts + words − likes to come:", end=" ")
+print(over_draws(score["facts + words"] - score["likes to come"]))
+assert over_draws(score["TransE places"] - score["facts"]).high < 0.01 and score["facts, permuted"].max() < 0.1
 
 # %% [markdown]
-# Facts alone 0.355, with words 0.385. (No draw saw another's held-out films, but they share users and most films to learn from, so the
-# bands are a little too narrow.) The mark of 0.374 needed the future likes of every film, and a list for everyone; facts and words, without
-# them, cannot be told apart from it. Plain TF-IDF even leads TransE's places, 0.311: which facts two films share is what counts here.
+# Facts alone 0.355, with words 0.385. (The draws share users and most films, so the bands are a little too narrow.) *Likes to come* needs the
+# future, and gives everyone one list; facts and words, which know neither, cannot be told apart from it: +0.011 [−0.024, 0.046]. Plain
+# TF-IDF stands ahead of TransE's places: which facts two films *share* is what counts here.
 #
 # May we write, then, that *a knowledge graph adds 0.118 to words*? First: how wrong may the links be? We let a share of the films,
 # drawn once, exchange their entities:
@@ -937,22 +944,29 @@ assert over_draws(score["TransE places"] - score["facts"]).high < 0.02 and score
 # %%
 dice = np.random.default_rng(0)
 order = dice.permutation(np.flatnonzero(graph.item_entity >= 0))
-damage = {}
-for share in (0.0, 0.1, 0.3):
+damage = {
+    "0% wrong": {"genre agreement": f"{genre_agreement(graph, ratings):.2f}", "NDCG@10, facts": str(over_draws(score["facts"]))}
+}
+for share in (0.1, 0.3):
     entity, some = graph.item_entity.copy(), order[: round(share * len(order))]
     entity[some] = np.roll(entity[some], 1)  # each gets the next one's facts
     bad = replace(graph, item_entity=entity)
-    interval = over_draws(cold_ndcg(neighbourhood_features(bad, components=64)))
-    damage[f"{share:.0%} wrong"] = {"genre agreement": round(genre_agreement(bad, ratings), 2), "NDCG@10, facts": str(interval)}
-pd.DataFrame(damage).T
+    left = cold_ndcg(neighbourhood_features(bad, components=64))
+    damage[f"{share:.0%} wrong"] = {
+        "genre agreement": f"{genre_agreement(bad, ratings):.2f}",
+        "NDCG@10, facts": str(over_draws(left)),
+        "lost": str(over_draws(score["facts"] - left)),
+    }
+pd.DataFrame(damage).T.fillna("")
 
 # %% [markdown]
-# One wrong link in ten costs about 0.03, three in ten 0.10, and the check sees both. Nothing crashes, no loss explodes: one must look.
+# Three wrong links in ten cost 0.104. With one in ten, twelve draws cannot tell the loss from none, yet the check has already fallen from
+# 0.51 to 0.43: it is the sharper eye, and needs no model. Nothing crashes, no loss explodes.
 #
 # ## What the graph knows from the future
 #
 # Put yourself at the launch of a film. Nobody has rated it. Which of these facts do you have? Its director, cast, genre: yes. An **Oscar**:
-# no, it comes later, and goes to what was liked. A **sequel** is made because the first was liked. And Freebase closed in 2016, twenty years
+# no, it comes later, and goes to what was liked. A **sequel** is made because the first was liked. And Freebase closed in 2016, eighteen years
 # after our ratings: people wrote down *more* facts for films that they cared about. So the mere **degree** tells.
 
 # %%
@@ -970,7 +984,8 @@ print("most facts:", ", ".join(f"{graph.titles[i]} {degree[i]}" for i in np.args
 late = fact_graph(ratings, without=("awards",))
 awards = (graph.item_degree - late.item_degree)[:, None].astype(float)  # one number a film
 for name in HINDSIGHT:
-    score[f"without {name}"] = cold_ndcg(neighbourhood_features(fact_graph(ratings, without=(name,)), components=64))
+    rest = late if name == "awards" else fact_graph(ratings, without=(name,))
+    score[f"without {name}"] = cold_ndcg(neighbourhood_features(rest, components=64))
 honest = neighbourhood_features(fact_graph(ratings, without=tuple(HINDSIGHT)), components=64)
 score["honest facts"], score["honest + words"] = cold_ndcg(honest), cold_ndcg([honest, text, columns])
 score["log degree alone"] = cold_ndcg(np.log1p(degree)[:, None])
@@ -1008,7 +1023,7 @@ table = {}
 for a, b in [
     ("facts", "words"), ("without awards", "facts"), ("without sequels", "facts"), ("without degree", "facts"),
     ("honest facts", "words"), ("awards, counted", "words"), ("awards + words", "words"), ("facts + words", "words"),
-    ("honest + words", "words"), ("facts + words", "likes to come"),
+    ("honest + words", "words"),
 ]:  # fmt: skip
     ahead = (score[a] > score[b]).sum()
     table[f"{a} − {b}"] = {"NDCG@10, paired": str(over_draws(score[a] - score[b])), "ahead in draws": f"{ahead} of 12"}
@@ -1025,7 +1040,7 @@ pd.DataFrame(table).T
 # alone it reaches 0.20.
 #
 # What is honest: beside words, the facts that one has at launch add **0.047**, ahead in all twelve draws. Less than half of the headline, and
-# real; with one reserve: *which* films have a full cast list was decided by the people who typed it in, twenty years on.
+# real; with one reserve: *which* films have a full cast list was decided by the people who typed it in, years later.
 #
 # The bill: TransE here, and beside it the kernel so far.
 
@@ -1074,7 +1089,7 @@ bill
 # - A month on the broken links gave chance level, with right intervals; three checks without a model gave the fault in minutes: 0.00, −0.01,
 #   −0.01 against 0.78, 0.51, 0.36.
 # - From a film the repaired graph leads over people and prizes to films that no title line connects.
-# - TransE learns h + r ≈ t; it beat the degree baseline among typed candidates, and not among all, for which it was not trained.
+# - TransE learns h + r ≈ t; it beat the degree baseline by 0.16 in MRR among typed candidates, and by nothing that can be seen among all.
 # - On new films facts reached 0.355, words 0.268, both 0.385; without hindsight 0.229 and, with words, 0.315.
 # - Awards carried the difference. Ask of every feature: could I have had it then?
 #
@@ -1116,7 +1131,7 @@ bill
 #
 # </details>
 #
-# **3.** With *directed by* and *director → film* both in the graph, MRR nearly doubles. Good news?
+# **3.** A colleague keeps both *directed by* and *director → film*, and reports a far higher MRR. Good news?
 #
 # <details><summary>a) Yes, more facts teach more</summary>
 #
