@@ -70,8 +70,8 @@ from course_lib.training import Training
 #
 # 课程学习 has two meanings, and this course has both. It is *your* way through these lessons. And it is a way to train a *model*: either
 # through a **sequence of courses**, each with material of its own (the article's **course learning**), or through one material in an
-# **order of difficulty** (**curriculum learning**, also 课程学习). That order matters to you, few will doubt. A model does not tire and is not
-# discouraged; whether order matters to it has to be measured: at equal cost, with paired seeds, with intervals.
+# **order of difficulty** (**curriculum learning**, also 课程学习). That order matters to you, few will doubt; whether it matters to a model has to
+# be measured: at equal cost, with paired seeds and intervals.
 #
 # ## Three courses
 #
@@ -131,7 +131,7 @@ print(f"{len(cold)} held-out films with facts; alignment before any course {alig
 
 # %% [markdown]
 # `neighbour_auc` is the graph's exam and needs no head: the chance that one of a film's five nearest films *in facts* is nearer to it *in
-# text vectors* than another film is. 0.5 is chance. (The second number is of a table that we meet below: this cell has made a row of it again.)
+# text vectors* than another film is. 0.5 is chance. (The stored number is from a table that comes below: this cell has made one of its rows again.)
 #
 # For the ratings we take user vectors x_u and film vectors v_i from ALS (lesson 4), and let W map a text to its v_i. W is learned
 # **afresh at each exam**: so we examine the encoder, not an old head that no longer fits it.
@@ -380,8 +380,11 @@ assert (effect["draws below 0"][staged] == 3).all() and effect.high["mlm_graph_t
 assert effect.low["frozen_graph_beside"] > 0.03
 effect.round(3)
 
+# %% [markdown]
+# The same as a picture; left of the dashed line is worse than the fair rival.
+
 # %%
-fig, ax = plots.figure(size=(6.4, 3.2))
+fig, ax = plots.figure(size=(6.0, 2.9))
 plots.interval_plot(ax, list(effect.index), effect[["mean", "low", "high"]].to_numpy().tolist(), reference=0.0)
 ax.set(xlabel="AUC minus that of task_only_longer (paired over draws)")
 plots.show(
@@ -414,7 +417,7 @@ arms = {
     "mlm_graph_task": "language, graph",
 }
 marks = stored.groupby("variant")[["probe_staged", "probe_kept", "graph_staged", "graph_kept"]].mean()
-fig, axes = plots.figure(columns=2, size=(8.4, 3.2))
+fig, axes = plots.figure(columns=2, size=(7.2, 2.7))
 for ax, name, title in zip(axes, ("probe", "graph"), ("worth for the ratings", "alignment with the graph"), strict=True):
     for i, (arm, label) in enumerate(arms.items()):
         line = [marks[f"{name}_staged"]["frozen"], marks[f"{name}_staged"][arm], marks[f"{name}_kept"][arm]]
@@ -708,7 +711,7 @@ def paced_epoch(difficulty, share, rng):  # the first rows, whatever their diffi
 # %%
 def draw_pacing(start=0.2, root=2.0, full=0.5):
     """Shares allowed and met over a run of 12 epochs, and the uses of each tenth of the rows."""
-    fig, (left, right) = plots.figure(columns=2, size=(8.2, 2.9))
+    fig, (left, right) = plots.figure(columns=2, size=(7.2, 2.6))
     sampler = PacedSampler(np.arange(2000), competence(start, root=root, full=full))
     table = seen(sampler, epochs=12)
     left.plot(table.progress, table.allowed, label="allowed, c(t)")
@@ -749,8 +752,7 @@ sliders = {
 widgets.interact(redraw, **sliders)
 
 # %% [markdown]
-# Look at the right panel: at equal budget a curriculum changes not only *when* a rating is used, but also *how often*. Two thoughts in
-# one arm. So two controls beside the usual ones:
+# Look at the right panel: at equal budget a curriculum changes not only *when* a rating is used, but also *how often*. So two controls:
 #
 # - `random_subset_first`, the placebo: the same pacing, the order of difficulty drawn by chance.
 # - `easy_shuffled`, `hard_shuffled`: the rows of the easy-first (hard-first) run, each as often, shuffled over the whole run. The
@@ -783,8 +785,11 @@ rmse = orders[orders.arm == "random"].groupby("l2").rmse.mean().round(4)
 print("random itself:", ", ".join(f"L2 {l2}: {value:.4f}" for l2, value in rmse.items()))
 pd.DataFrame(shown)
 
+# %% [markdown]
+# The three columns as three panels, on one scale:
+
 # %%
-fig, axes = plots.figure(columns=3, size=(9.6, 3.1))
+fig, axes = plots.figure(columns=3, size=(8.6, 2.8))
 for ax, (l2, table) in zip(axes, by_l2.items(), strict=True):
     plots.interval_plot(ax, list(table.index), table[["mean", "low", "high"]].to_numpy().tolist(), reference=0.0)
     ax.set(title=f"L2 {l2} (random {rmse[l2]:.3f})", xlabel="RMSE minus random", xlim=(-0.05, 0.03))
