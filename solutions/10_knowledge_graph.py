@@ -74,7 +74,7 @@ print(source)
 source.triples[source.triples.relation.isin(["film.film.directed_by", "film.director.film"])].iloc[[0, 1, -2, -1]]
 
 # %% [markdown]
-# Entities are bare identifiers: no names, so no reading over the list and noticing. And some facts stand twice, read from either end:
+# Entities are bare identifiers, without names. And some facts stand twice, read from either end:
 # *directed by* and *director → film*. `fact_graph` keeps one of the two readings, and turns words into numbers.
 
 # %%
@@ -191,7 +191,7 @@ def shared(triples, first, second):  # the same entity, by whatever relation
 
 
 # %% [markdown]
-# The number of facts of an entity is its **degree** (度); remember it, it will betray something. Write a film's facts as a row
+# The number of facts of an entity is its **degree** (度); it will betray something. Write a film's facts as a row
 # of 0 and 1, one column for each `(relation, direction, other)` that two films or more have, and they are a text of strange words. Lesson
 # 5's TF-IDF weighs them, rare facts more; a truncated SVD packs these thousands of columns into 64: `neighbourhood_features`.
 #
@@ -277,8 +277,8 @@ assert month[best].mean() < 0.08 and lost.high < 0.01
 # Nothing, whatever we turn; beside the words, slightly less than nothing, and the interval is even below 0. The report writes itself: *six
 # settings, twelve draws, paired intervals: a knowledge graph does not help on cold films*. All numbers in it are right. **Would you sign?**
 #
-# A result at the level of chance from facts that a human would find telling is a reason to look at the *data*. What must be true, whatever
-# the model, if the links are right?
+# Chance level, from facts that a human would find telling, is a reason to look at the *data*. What must be true, whatever the model, if the
+# links are right?
 #
 # ## Three checks
 #
@@ -457,12 +457,12 @@ ids.head(5).reset_index(drop=True)
 
 # %% [markdown]
 # Those are numbers of *another data set*: in MovieLens-1M, *GoldenEye* is 10 and *Four Rooms* 18. Somebody, it seems, joined two
-# tables by a column of the same name. The repair goes through the names: a film takes the entity that MovieLens-1M's film of the same title and year has;
-# 1,503 of 1,682 films find one ([data sheet](../data/README.md)). *Within* the graph nothing was wrong.
+# tables by a column of the same name. The repair goes through the names: a film takes the entity that MovieLens-1M's film of the same
+# title and year has; 1,503 of 1,682 films find one ([data sheet](../data/README.md)). *Within* the graph nothing was wrong.
 #
 # ## Walk the graph
 #
-# Now links hold. From a film over one of its facts to other films:
+# From a film over one of its facts to other films:
 
 
 # %%
@@ -512,7 +512,9 @@ def steps(entity, each=6):
 
 
 def walk(change):
-    """Go where the learner chose to go."""
+    """Go where the learner chose to go: a new film, or a step from the list."""
+    if change is button and way.value is None:
+        return
     trail.append(way.label if change is button else f"film: {start.label}")
     here = way.value if change is button else start.value
     way.options, path.value = steps(here), "<br>".join(trail[-8:])
@@ -901,7 +903,7 @@ print({k: len(slots.entities(core.relations.index(name(k)), side="tail")) for k 
 everyone = [1 / filtered_ranks(m, asked[:150], core.triples, candidates="all") for m in (places, counts)]
 open_gain = paired(*(r.reshape(2, -1).mean(axis=0) for r in everyone))
 print(f"MRR {everyone[0].mean():.3f} against {everyone[1].mean():.3f}; gain {open_gain}")
-assert open_gain.high < 0.05
+assert open_gain.mean < 0.06 and open_gain.low < 0.02
 
 # %% [markdown]
 # The lead cannot be seen any more: the interval holds 0. In training a director only ever stood against directors, so nothing pushed
@@ -936,7 +938,7 @@ assert over_draws(score["TransE places"] - score["facts"]).high < 0.01 and score
 # %% [markdown]
 # Facts alone 0.355, with words 0.385. (The draws share users and most films, so the bands are a little too narrow.) *Likes to come* needs the
 # future, and gives everyone one list; facts and words, which know neither, cannot be told apart from it: +0.011 [−0.024, 0.046]. Plain
-# TF-IDF stands ahead of TransE's places: which facts two films *share* is what counts here.
+# TF-IDF stands ahead of TransE's places (which saw nine tenths of the facts): what two films *share* is what counts here.
 #
 # May we write, then, that *a knowledge graph adds 0.118 to words*? First: how wrong may the links be? We let a share of the films,
 # drawn once, exchange their entities:
@@ -1042,7 +1044,7 @@ pd.DataFrame(table).T
 # What is honest: beside words, the facts that one has at launch add **0.047**, ahead in all twelve draws. Less than half of the headline, and
 # real; with one reserve: *which* films have a full cast list was decided by the people who typed it in, years later.
 #
-# The bill: TransE here, and beside it the kernel so far.
+# The bill of this notebook:
 
 # %% tags=["nbval-ignore-output"]
 bill = cost_card(places)
