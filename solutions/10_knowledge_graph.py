@@ -700,17 +700,16 @@ class Places(nn.Module):
 
 
 def learn(places, facts, epochs=12, margin=0.5):
-    """Adam, its rate falling to 0; four typed negatives for each fact and step."""
+    """Adam, its rate falling to 0; two typed negatives for each fact and step."""
     dice = torch.Generator().manual_seed(0)
     slots = Slots(facts, n_entities=places.n_entities, n_relations=places.n_relations)
-    optimizer = torch.optim.Adam(places.parameters(), lr=0.03, fused=True)
+    optimizer = torch.optim.Adam(places.parameters(), lr=0.04, fused=True)
     steps = epochs * -(-len(facts) // 4096)
     falling = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=steps)
     for _ in range(epochs):
         for batch in torch.from_numpy(facts)[torch.randperm(len(facts), generator=dice)].split(4096):
-            right = batch.repeat(4, 1)
-            wrong = slots.corrupt(right, dice)  # head or tail, by chance
-            loss = margin_loss(places(*right.T), places(*wrong.T), margin)
+            wrong = slots.corrupt(batch.repeat(2, 1), dice)  # head or tail, by chance
+            loss = margin_loss(places(*batch.T).repeat(2), places(*wrong.T), margin)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -863,7 +862,7 @@ assert gain.low > 0.13 and mrr(ranks["TransE"]) > 0.22
 pd.DataFrame({n: {"MRR": mrr(r), "first": hits_at(r, 1), "first ten": hits_at(r, 10)} for n, r in ranks.items()}).T.round(3)
 
 # %% [markdown]
-# TransE has three times the MRR of the baseline. Where? **Guess** for which relation it gains most, and for which least.
+# TransE has nearly three times the MRR of the baseline. Where? **Guess** for which relation it gains most, and for which least.
 
 # %% tags=["nbval-ignore-output"]
 per, LABELS = {}, {"film.film.rating": "content rating"}

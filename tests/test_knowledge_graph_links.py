@@ -12,7 +12,7 @@ from course_lib.datasets import load_movielens
 from course_lib.knowledge_graph import (
     FactGraph,
     agreement,
-    cosine,
+    cosines,
     fact_graph,
     genre_agreement,
     liking_agreement,
@@ -36,11 +36,11 @@ def alike(graph: FactGraph) -> float:
     return titles_alike(graph.titles, sequel_pairs(graph)).mean()
 
 
-def test_cosine_and_agreement_are_those_of_others():
+def test_cosines_and_agreement_are_those_of_others():
     rng = np.random.default_rng(0)
     rows = np.vstack([rng.normal(size=(6, 4)), np.zeros(4)])
-    np.testing.assert_allclose(cosine(rows), cosine_similarity(rows), atol=1e-12)
-    first, second = cosine(rows), cosine(rng.normal(size=(7, 3)))
+    np.testing.assert_allclose(cosines(rows), cosine_similarity(rows), atol=1e-12)
+    first, second = cosines(rows), cosines(rng.normal(size=(7, 3)))
     pairs = [(i, j) for i in range(7) for j in range(i)]
     assert agreement(first, second) == pytest.approx(pearsonr(*([t[p] for p in pairs] for t in (first, second))).statistic)
 

@@ -14,7 +14,7 @@ from course_lib.models import item_features
 RUN = 5  # letters in a row that two titles must share
 
 
-def cosine(rows) -> np.ndarray:
+def cosines(rows) -> np.ndarray:
     """⟨a, b⟩ / (‖a‖ ‖b‖) of all pairs of rows.  (n, f) → (n, n); 0 for a row of zeros."""
     rows = np.asarray(rows, dtype=np.float64)
     rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
@@ -48,7 +48,7 @@ def genre_agreement(graph: FactGraph, ratings: Ratings) -> float:
     own, names = item_features(ratings)
     own = own[:, [f for f, name in enumerate(names) if name.startswith("genre=") and name != "genre=unknown"]]
     films = np.flatnonzero(matrix.any(axis=1) & own.any(axis=1))
-    return agreement(cosine(matrix[films]), cosine(own[films]))
+    return agreement(cosines(matrix[films]), cosines(own[films]))
 
 
 def liking_agreement(graph: FactGraph, ratings: Ratings, *, liked: float = 4.0, min_likes: int = 20) -> float:
@@ -57,4 +57,4 @@ def liking_agreement(graph: FactGraph, ratings: Ratings, *, liked: float = 4.0, 
     matrix = np.zeros((ratings.n_items, ratings.n_users))
     matrix[likes["item"], likes["user"]] = 1
     warm = np.flatnonzero((matrix.sum(axis=1) >= min_likes) & (graph.item_entity >= 0))
-    return agreement(cosine(neighbourhood_features(graph)[warm]), cosine(matrix[warm]))
+    return agreement(cosines(neighbourhood_features(graph)[warm]), cosines(matrix[warm]))
