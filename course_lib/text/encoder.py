@@ -187,9 +187,13 @@ def _checked(texts) -> list[str]:
     return texts
 
 
-def _state(model: torch.nn.Module) -> list[tuple[str, int]]:
-    """Name and count of changes of each parameter: training changes the one, adapters the other."""
-    return [(name, parameter._version) for name, parameter in model.named_parameters()]
+def _state(model: torch.nn.Module) -> list[tuple[str, int, float]]:
+    """Name, count of changes and sum of each parameter: adapters change the first, training the others.
+
+    The sum is needed because torch's fused optimizers do not count their changes.
+    """
+    named = model.named_parameters()
+    return [(name, p._version, float(p.detach().sum(dtype=torch.float64))) for name, p in named]
 
 
 def _pools_first(folder: Path) -> bool:
