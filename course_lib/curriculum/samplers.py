@@ -26,7 +26,10 @@ class PacedSampler:
     def __init__(self, difficulty, pacing: Pacing, *, parts: int = 10):
         difficulty = np.asarray(difficulty, dtype=float)
         if difficulty.ndim != 1 or not len(difficulty) or not np.isfinite(difficulty).all():
-            raise ValueError(f"difficulty is one finite number per row, at least one row; got shape {difficulty.shape}")
+            odd = np.count_nonzero(~np.isfinite(difficulty))
+            raise ValueError(
+                f"difficulty is one finite number per row, at least one; got shape {difficulty.shape}, {odd} not finite"
+            )
         if parts < 1:
             raise ValueError(f"parts counts the looks at the pacing per epoch and starts at 1, not {parts}")
         self.order = np.argsort(difficulty, kind="stable")  # easiest first
