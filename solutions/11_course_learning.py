@@ -722,10 +722,10 @@ with check("11.3", points=3):
     )
     assert many.tolist() != sorted(many.tolist()), "the order is drawn by rng: shuffle the rows"
     assert many.tolist() != np.resize(np.arange(10), 40).tolist(), "0, 1, 2, … over and over is no order of chance: shuffle"
-    assert many[:20].tolist() != many[20:].tolist(), "one shuffled round over and over: draw the order of all 40 places"
     again, other = (np.asarray(paced_epoch(np.arange(40.0), 0.25, np.random.default_rng(seed))) for seed in (2, 5))
     assert again.tolist() == many.tolist(), "the same rng gave another epoch: use rng and no other source of chance"
     assert other.tolist() != many.tolist(), "another rng gave the same epoch: draw the order with rng"
+    assert many[:20].tolist() != many[20:].tolist(), "one shuffled round over and over: draw the order of all 40 places"
     ten = np.bincount(paced_epoch(np.arange(10.0), 0.4, np.random.default_rng(6)), minlength=10)
     assert sorted(ten[:4].tolist()) == [2, 2, 3, 3], "four rows for ten places: 3, 3, 2, 2 uses; they differ by one at most"
     ties = np.asarray(paced_epoch((np.arange(240) % 3).astype(float), 0.5, np.random.default_rng(3)))
