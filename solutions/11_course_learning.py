@@ -47,14 +47,13 @@ from course_lib.curriculum import (
     course,
     differences,
     linear,
-    mean_interval,
     neighbour_auc,
     rarity,
     rating_noise,
     seen,
     text_length,
 )
-from course_lib.evaluation import evaluate_ratings
+from course_lib.evaluation import evaluate_ratings, mean_interval
 from course_lib.experiments import Cell, cold_items, cost_card, experiment, results
 from course_lib.knowledge_graph import fact_graph, item_vectors
 from course_lib.models import ALS, BiasBaseline, MatrixFactorization

@@ -8,7 +8,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import ttest_1samp
 from small_split import random_split_of, split_of
 
 from course_lib.curriculum import (
@@ -20,7 +19,6 @@ from course_lib.curriculum import (
     competence,
     differences,
     linear,
-    mean_interval,
     rarity,
     rating_noise,
     seen,
@@ -342,14 +340,6 @@ def test_steps_are_counted_by_kind():
             optimizer.step()
     optimizers[1].step()
     assert (every.count, few.count) == (3, 1)
-
-
-def test_mean_interval_is_students():
-    values = [0.1, 0.4, 0.2, 0.35, -0.1]
-    found = mean_interval(values)
-    expected = ttest_1samp(values, 0).confidence_interval(0.95)
-    assert (found.low, found.high) == pytest.approx((expected.low, expected.high)) and found.mean == pytest.approx(0.19)
-    assert math.isnan(mean_interval([1.0]).low) and mean_interval([1.0]).mean == 1
 
 
 def test_compare_pairs_by_seed_and_holds_the_budget():

@@ -1,6 +1,6 @@
 """Course learning: what is hard, when it is shown, which stage comes first, and what each order is worth at equal cost."""
 
-from course_lib.curriculum.comparison import Comparison, StepCounter, compare, differences, mean_interval
+from course_lib.curriculum.comparison import Comparison, StepCounter, compare, differences
 from course_lib.curriculum.difficulty import rarity, rating_noise, teacher_residual, text_length
 from course_lib.curriculum.pacing import competence, linear, step
 from course_lib.curriculum.samplers import PacedSampler, SelfPacedSampler, ShuffledSampler, seen, self_paced
@@ -21,7 +21,6 @@ __all__ = [
     "course",
     "differences",
     "linear",
-    "mean_interval",
     "neighbour_auc",
     "rarity",
     "rating_noise",

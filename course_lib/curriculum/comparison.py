@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
-from scipy.stats import t as student
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from course_lib.evaluation import Interval
+from course_lib.evaluation import mean_interval
 
 
 @dataclass(frozen=True)
@@ -107,14 +104,6 @@ def differences(
         interval = mean_interval(found, level=level)
         rows.append({"arm": name, "mean": interval.mean, "low": interval.low, "high": interval.high, "pairs": len(found)})
     return pd.DataFrame(rows, columns=["arm", "mean", "low", "high", "pairs"]).set_index("arm")
-
-
-def mean_interval(values, *, level: float = 0.95) -> Interval:
-    """Mean of a few values with Student's interval: v̄ ± t_(n−1) s / √n.  values (n,) → Interval; NaN limits for n = 1."""
-    values = np.asarray(values, dtype=float)
-    mean, n = float(values.mean()), len(values)
-    half = student.ppf((1 + level) / 2, n - 1) * values.std(ddof=1) / math.sqrt(n) if n > 1 else math.nan
-    return Interval(mean, mean - half, mean + half)
 
 
 def _wide(table: pd.DataFrame, *, value: str, arm: str, pair: list[str]) -> pd.DataFrame:

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
+from sklearn.preprocessing import normalize
 from torch import nn
 from torch.nn import functional
 
@@ -138,7 +139,7 @@ def neighbour_auc(vectors, facts, *, neighbours: int = 5) -> float:
     facts; nearness: cosine of vectors. → mean over items, .5 for vectors that know nothing of the facts. No head is needed,
     so encoders that never saw the graph can be asked as well. Raises ValueError for too few items.
     """
-    vectors, facts = (_unit(np.asarray(a, dtype=float)) for a in (vectors, facts))
+    vectors, facts = (normalize(np.asarray(a, dtype=float)) for a in (vectors, facts))
     n = len(vectors)
     if len(facts) != n or n < neighbours + 2 or neighbours < 1:
         raise ValueError(f"{n} vectors and {len(facts)} facts: as many of each, and more than {neighbours + 1}")
@@ -173,7 +174,3 @@ def _vocabulary(encoder) -> tuple[int, list[int], int]:
     """Number of word pieces, the ids that are none (padding, [CLS], …), and the id of the mask."""
     tokenizer = encoder.tokenizer
     return encoder.model.config.vocab_size, list(tokenizer.all_special_ids), tokenizer.mask_token_id
-
-
-def _unit(rows: np.ndarray) -> np.ndarray:
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)

@@ -4,7 +4,6 @@ from course_lib.knowledge_graph.facts import HINDSIGHT, INVERSES, FactGraph, fac
 from course_lib.knowledge_graph.features import item_vectors, neighbourhood, neighbourhood_features
 from course_lib.knowledge_graph.links import (
     agreement,
-    cosines,
     genre_agreement,
     liking_agreement,
     sequel_pairs,
@@ -24,7 +23,6 @@ __all__ = [
     "Slots",
     "TransE",
     "agreement",
-    "cosines",
     "entity_names",
     "fact_graph",
     "filtered_ranks",

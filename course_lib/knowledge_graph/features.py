@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 from sklearn.decomposition import TruncatedSVD
+from sklearn.preprocessing import normalize
 
 from course_lib.knowledge_graph.facts import FactGraph
 from course_lib.knowledge_graph.transe import TransE
@@ -48,7 +49,7 @@ def neighbourhood_features(
             raise ValueError(f"components={components} must lie between 1 and {min(features.shape) - 1} for {features.shape}")
         features = TruncatedSVD(components, random_state=seed).fit_transform(features)
     features = features if isinstance(features, np.ndarray) else features.toarray()
-    return _unit(features) if unit or (unit is None and "degree" in graph.without) else features
+    return normalize(features) if unit or (unit is None and "degree" in graph.without) else features
 
 
 def item_vectors(graph: FactGraph, *, method: str = "tfidf_svd", size: int = 64, seed: int = 0) -> np.ndarray:
@@ -63,7 +64,3 @@ def item_vectors(graph: FactGraph, *, method: str = "tfidf_svd", size: int = 64,
         raise ValueError(f"method is {method!r}; it must be 'tfidf_svd' or 'transe'")
     model = TransE(graph, embedding_size=size, seed=seed).fit(graph.core().triples)
     return np.vstack([model.entity_vectors_, np.zeros(size)])[graph.item_entity].astype(np.float64)
-
-
-def _unit(rows: np.ndarray) -> np.ndarray:
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from difflib import SequenceMatcher
 
 import numpy as np
+from sklearn.metrics.pairwise import cosine_similarity
 
 from course_lib.datasets import Ratings
 from course_lib.knowledge_graph.facts import FactGraph
@@ -12,13 +13,6 @@ from course_lib.knowledge_graph.features import neighbourhood, neighbourhood_fea
 from course_lib.models import item_features
 
 RUN = 5  # letters in a row that two titles must share
-
-
-def cosines(rows) -> np.ndarray:
-    """⟨a, b⟩ / (‖a‖ ‖b‖) of all pairs of rows.  (n, f) → (n, n); 0 for a row of zeros."""
-    rows = np.asarray(rows, dtype=np.float64)
-    rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-    return rows @ rows.T
 
 
 def agreement(first, second):
@@ -48,7 +42,7 @@ def genre_agreement(graph: FactGraph, ratings: Ratings) -> float:
     own, names = item_features(ratings)
     own = own[:, [f for f, name in enumerate(names) if name.startswith("genre=") and name != "genre=unknown"]]
     films = np.flatnonzero(matrix.any(axis=1) & own.any(axis=1))
-    return agreement(cosines(matrix[films]), cosines(own[films]))
+    return agreement(cosine_similarity(matrix[films]), cosine_similarity(own[films]))
 
 
 def liking_agreement(graph: FactGraph, ratings: Ratings, *, liked: float = 4.0, min_likes: int = 20) -> float:
@@ -57,4 +51,4 @@ def liking_agreement(graph: FactGraph, ratings: Ratings, *, liked: float = 4.0, 
     matrix = np.zeros((ratings.n_items, ratings.n_users))
     matrix[likes["item"], likes["user"]] = 1
     warm = np.flatnonzero((matrix.sum(axis=1) >= min_likes) & (graph.item_entity >= 0))
-    return agreement(cosines(neighbourhood_features(graph)[warm]), cosines(matrix[warm]))
+    return agreement(cosine_similarity(neighbourhood_features(graph)[warm]), cosine_similarity(matrix[warm]))

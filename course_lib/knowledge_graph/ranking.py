@@ -66,9 +66,10 @@ def filtered_ranks(model, test, known, *, candidates: str = "typed") -> np.ndarr
         raise ValueError(f"candidates is {candidates!r}; it must be 'typed' or 'all'")
     sizes = {"n_entities": model.n_entities, "n_relations": model.n_relations}
     slots, test = Slots(known, **sizes), Slots(test, **sizes).triples
-    unknown = set(map(tuple, test.tolist())) - set(map(tuple, slots.triples.tolist()))
-    if unknown:
-        raise ValueError(f"the test fact {min(unknown)} is not among the known ones: known holds train and test")
+    number = np.array([model.n_relations * model.n_entities, model.n_entities, 1])  # one number for each possible fact
+    unknown = test[~np.isin(test @ number, slots.triples @ number)]
+    if len(unknown):
+        raise ValueError(f"the test fact {tuple(unknown[0].tolist())} is not among the known ones: known holds train and test")
     ranks = np.zeros((2, len(test)))
     for side, name in enumerate(("tail", "head")):
         answers = _answers(slots, name)
