@@ -24,7 +24,7 @@ $(READY): requirements.txt pyproject.toml
 
 lab: data  ## set up, check this computer, open the course
 	@$(BIN)/course doctor
-	$(BIN)/jupyter lab lessons/00_start_here.ipynb
+	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) lessons/00_start_here.ipynb  # root only in containers
 
 data: $(READY)  ## fetch and verify MovieLens-100K and its graph
 	@$(BIN)/course data

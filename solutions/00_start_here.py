@@ -260,12 +260,13 @@ print(f"films on both lists: {len(shared)} of 6")
 # | | [2 · Evaluation](02_evaluation.ipynb) | When is one recommender better than another? |
 # | Two vectors, one product | [3 · Collaborative, content](03_collaborative_vs_content.ipynb) | Similar people or items? |
 # | | [4 · The dot product](04_dot_product.ipynb) | Why does one dot product do so much? |
-# | Feature extraction 特征提取 | 5, to come | What does a title know about a film? |
-# | Large model 大模型, pretraining 预训练 | 6, to come | What happens inside BERT? |
-# | Fine-tuning 微调 | 7 and 9, to come | What does it buy, and how few parameters are enough? |
-# | Training craft 训练优化 | 8, to come | Which tricks are worth their price? |
-# | Knowledge graph 知识图谱 | 10, to come | What do facts add to words and clicks? |
-# | Course learning 课程学习 | 11, to come | Does the order of lessons matter to a model? |
+# | Feature extraction 特征提取 | [5 · Text features](05_text_features.ipynb) | What does a title know about a film? |
+# | Large model 大模型, pretraining 预训练 | [6 · The transformer](06_transformer.ipynb) | What happens inside BERT? |
+# | Fine-tuning 微调 | [7 · Fine-tuning](07_fine_tuning.ipynb) | What does fine-tuning buy, and what does it cost? |
+# | | [9 · Few parameters](09_parameter_efficient.ipynb) | How few parameters are enough? |
+# | Training craft 训练优化 | [8 · Training craft](08_training_craft.ipynb) | Which tricks are worth their price? |
+# | Knowledge graph 知识图谱 | [10 · The knowledge graph](10_knowledge_graph.ipynb) | What do facts add to words and clicks? |
+# | Course learning 课程学习 | [11 · Course learning](11_course_learning.ipynb) | Does the order of lessons matter to a model? |
 # | Deep learning 深度学习 | 12, 13, 14, to come | Pictures and sound; eight examples; what comes next? |
 # | Deployment 部署应用 | 15, 16, 17, to come | How does it stay up, and did it help people? |
 # | Your own system | 18, to come | Can you build one? |
@@ -715,7 +716,7 @@ def mean_loss(model, batches):  # the last batch only
 
 
 # %% [markdown]
-# Lesson 7, which is to come, gives the article's program back to you, repaired and on a real BERT, with its losses held against
+# Lesson 7 gives the article's program back to you, repaired and on a real BERT, with its losses held against
 # what is possible at all. Until then, one habit: before you believe a number, ask which rows it was computed on.
 
 # %% [markdown]
@@ -724,7 +725,7 @@ def mean_loss(model, batches):  # the last batch only
 # - This computer runs the course: one cell checked settings and data.
 # - Five ratings and a table of weights between films gave a list for you; the last step was sorting.
 # - An exercise has an answer cell, a check cell, two hints; nothing you do there can break the rest of the lesson.
-# - The map has nineteen lessons; 0 to 4 are here.
+# - The map has nineteen lessons; 0 to 11 are here.
 # - Of the six faults we named in a finished-looking program, three were loud and three quiet. The quiet ones are the
 #   dangerous ones.
 #

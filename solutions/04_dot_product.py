@@ -1111,6 +1111,6 @@ assert first[list(titles).index("Twister")] < -0.3 < 0.3 < first[list(titles).in
 #
 # ## Next
 #
-# These vectors know nothing of a film's words. Lesson 5, which is to come, makes vectors from text. Until then, go back to
-# [3 · Collaborative against content-based](03_collaborative_vs_content.ipynb) and see which of its models is a dot product in disguise, or to
-# [the map](00_start_here.ipynb).
+# These vectors know nothing of a film's words: a film without ratings has none. [5 · Text features](05_text_features.ipynb) makes vectors
+# from text. To see which earlier model is a dot product in disguise, go back to
+# [3 · Collaborative against content-based](03_collaborative_vs_content.ipynb).

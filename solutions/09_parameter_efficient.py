@@ -1175,5 +1175,5 @@ bill
 #
 # ## Next
 #
-# Words are now used up: what do *facts* know about a film? The next part of [the map](00_start_here.ipynb) brings in a knowledge graph. To
-# see again where the matrices stand that LoRA changes, go back to [6 · The transformer](06_transformer.ipynb).
+# Words are now used up: what do *facts* know about a film? [10 · The knowledge graph](10_knowledge_graph.ipynb) brings them in. To see
+# again where the matrices stand that LoRA changes, go back to [6 · The transformer](06_transformer.ipynb).

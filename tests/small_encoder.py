@@ -27,6 +27,8 @@ class SmallEncoder:
         ids = torch.tensor([row + [0] * (width - len(row)) for row in rows])
         return {"input_ids": ids, "attention_mask": (ids > 0).long()}
 
+    tokenizer.all_special_ids, tokenizer.mask_token_id = [0, 1], WORDS.index("green")
+
     @torch.no_grad()
     def encode(self, texts):
         """One text at a time: an oracle for whatever is done in batches."""

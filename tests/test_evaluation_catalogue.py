@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import ttest_1samp
 
-from course_lib.evaluation import Interval, bootstrap, coverage, gini, mean_popularity, novelty, paired
+from course_lib.evaluation import Interval, bootstrap, coverage, gini, mean_interval, mean_popularity, novelty, paired
 
 few = settings(max_examples=40, deadline=None)
 counts = st.lists(st.integers(0, 50), min_size=1, max_size=20).filter(any)
@@ -113,3 +114,13 @@ def test_intervals_refuse_bad_input():
         bootstrap([1, 2], repeats=0)
     with pytest.raises(ValueError, match="weights must not be negative"):
         bootstrap([1, 2], weights=[0, 0])
+
+
+def test_mean_interval_is_students():
+    values = [0.1, 0.4, 0.2, 0.35, -0.1]
+    found = mean_interval(values)
+    expected = ttest_1samp(values, 0).confidence_interval(0.95)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high)) and found.mean == pytest.approx(0.19)
+    assert math.isnan(mean_interval([1.0]).low) and mean_interval([1.0]).mean == 1
+    with pytest.raises(ValueError):
+        mean_interval([])

@@ -9,8 +9,8 @@ import course_lib
 
 ROOT = Path(course_lib.__file__).parent
 ORDER = [
-    "config", "datasets", "splitting", "evaluation", "text", "transformer", "training", "adapters", "models", "curriculum",
-    "serving", "plots", "experiments", "classroom",
+    "config", "datasets", "splitting", "evaluation", "text", "transformer", "training", "adapters", "models",
+    "knowledge_graph", "curriculum", "serving", "plots", "experiments", "classroom",
 ]  # fmt: skip
 FILES = sorted(ROOT.rglob("*.py"))
 LONGEST = 300  # lines

@@ -204,3 +204,40 @@ def test_errors_say_what_to_do(tmp_path):
     loaded = TwoTower.load(model_of().fit(split).save(tmp_path / "model"))
     with pytest.raises(ModelError, match="holds no texts"):
         loaded.fit(split)
+
+
+@pytest.mark.parametrize("tune", ["none", "last", "lora"])
+def test_features_stand_beside_the_text_and_weigh_as_much(tune, tmp_path):
+    split, features = random_split_of(), np.random.default_rng(0).normal(2, 9, (9, 5))
+    model = model_of(tune=tune, features=features).fit(split)
+    assert model.projection_.shape == (3, 16 + 5)
+    reader = model.towers_.reader.eval()
+    vectors = reader.catalogue().detach().numpy()
+    centred = features - features.mean(axis=0)
+    np.testing.assert_allclose(vectors[:, 16:], centred * np.sqrt(16 / np.square(centred).sum(axis=1).mean()), rtol=1e-4)
+    assert np.square(reader.vectors.numpy()[:, :16]).sum(axis=1).mean() == pytest.approx(16, rel=1e-3)
+    np.testing.assert_allclose(reader(torch.tensor([4, 1])).detach(), vectors[[4, 1]], atol=2e-4)
+    np.testing.assert_allclose(model.item_factors_, vectors @ model.projection_.T, atol=1e-4)
+    model.save(tmp_path / "towers")
+    np.testing.assert_array_equal(TwoTower.load(tmp_path / "towers").score(np.arange(7)), model.score(np.arange(7)))
+
+
+def test_features_tell_what_the_texts_do_not():
+    """Every text is the same; only the features say which of two kinds a film is, and six of the films are new."""
+    rng = np.random.default_rng(0)
+    rows = [(u, i, 5.0, 0) for u in range(20) for i in range(18) if u % 2 == i % 2 and rng.random() < 0.7]
+    split = split_of(rows, n_users=20, n_items=24)
+    kind = np.eye(2)[np.arange(24) % 2]
+    options = {"encoder": SmallEncoder(), "loss": "softmax", "embedding_size": 4, "head_epochs": 10, "training": SHORT}
+    scores = TwoTower(["drama"] * 24, features=kind, **options).fit(split).score(np.arange(20))[:, 18:]
+    same = (np.arange(20)[:, None] % 2) == (np.arange(18, 24) % 2)
+    assert scores[same].min() > scores[~same].max() or np.mean(scores[same]) > np.mean(scores[~same]) + 1
+
+
+@pytest.mark.parametrize(
+    ("features", "message"),
+    [(np.ones(9), r"shape \(9,\)"), (np.full((9, 1), np.inf), "finite"), (np.ones((8, 1)), "8 rows, the split 9 items")],
+)
+def test_features_that_do_not_fit_are_refused(features, message):
+    with pytest.raises(ValueError, match=message):
+        model_of(features=features).fit(random_split_of())

@@ -200,10 +200,11 @@ def test_other_weights_have_other_vectors(folder, encoder, tmp_path):
     assert np.abs(changed.encode(TEXTS) - rows).max() > 1e-3 and sum(steps) == len(TEXTS)
 
 
-def test_a_trained_model_is_neither_read_nor_stored(encoder):
+@pytest.mark.parametrize("fused", [False, True])
+def test_a_trained_model_is_neither_read_nor_stored(encoder, fused):
     rows = encoder.encode(TEXTS)
     assert encoder.unchanged
-    optimizer = torch.optim.AdamW(encoder.model.parameters(), lr=0.1)
+    optimizer = torch.optim.AdamW(encoder.model.parameters(), lr=0.1, fused=fused)
     hidden = encoder.model(**tokenize(TEXTS, tokenizer=encoder.tokenizer)).last_hidden_state
     hidden[:, 0, 0].sum().backward()
     optimizer.step()

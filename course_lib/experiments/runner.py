@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from course_lib.config import settings
 
-NAMES = ("fine_tuning", "article_program", "training_craft", "parameter_efficient")
+NAMES = ("fine_tuning", "article_program", "training_craft", "parameter_efficient", "course_order", "course_learning")
 KEY = ["experiment", "variant", "seed", "draw"]
 PROVENANCE = ["seconds", "trainable", "command", "versions", "date", "machine"]
 PACKAGES = ("course_lib", "torch", "transformers", "peft", "numpy", "scikit-learn")

@@ -7,6 +7,7 @@ from course_lib.models.bayesian import BayesianMF
 from course_lib.models.content import ContentBased
 from course_lib.models.ease import EASE, ease_weights, inverse_dual, inverse_primal
 from course_lib.models.factorization_machine import FactorizationMachine, factorization_machine, interactions
+from course_lib.models.feature_map import FeatureMap
 from course_lib.models.features import item_features, user_features
 from course_lib.models.matrix_factorization import MatrixFactorization, bce_loss, bpr_loss, mse_loss
 from course_lib.models.neighbours import ItemKNN, UserKNN
@@ -19,6 +20,7 @@ __all__ = [
     "BiasBaseline",
     "ContentBased",
     "FactorizationMachine",
+    "FeatureMap",
     "GlobalMean",
     "ItemKNN",
     "MatrixFactorization",

@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional
 
 from course_lib.models.base import Recommender, predict
+from course_lib.training.batches import sampled
 
 
 def mse_loss(y, y_hat):
@@ -70,6 +71,19 @@ class MatrixFactorization(Recommender):
         self.embedding_size, self.epochs, self.learning_rate, self.reg = embedding_size, epochs, learning_rate, reg
         self.reg_bias, self.loss, self.batch_size, self.seed = reg_bias, loss, batch_size, seed
 
+    def fit(self, split, *, sampler=None):
+        """Learn from `split.train`; returns self.
+
+        sampler(epoch, epochs, rng) → the train rows of an epoch in their order of use, int (n,), as in `training.fit`; None:
+        every row once, by chance. The number of steps is the same, and so are the first vectors.
+        Raises ValueError when train is empty, TrainingError for wrong row numbers.
+        """
+        self.sampler_ = sampler
+        try:
+            return super().fit(split)
+        finally:
+            del self.sampler_
+
     def _fit(self, split) -> None:
         rng = np.random.default_rng(self.seed)
         user, item = (torch.tensor(split.train[name].to_numpy()) for name in ("user", "item"))
@@ -82,11 +96,18 @@ class MatrixFactorization(Recommender):
         self.losses_ = np.zeros(self.epochs)
         for epoch in range(self.epochs):
             other = None if unseen is None else torch.from_numpy(unseen.draw(rng))
-            for rows in torch.from_numpy(rng.permutation(len(user))).split(self.batch_size):
+            for rows in torch.from_numpy(self._order(len(user), epoch, rng)).split(self.batch_size):
                 loss, penalty = self.batch_loss(user[rows], item[rows], rating[rows], None if other is None else other[rows])
                 step(loss + penalty)
                 self.losses_[epoch] += loss.item() * len(rows) / len(user)
         self.user_factors_, self.item_factors_, self.user_bias_, self.item_bias_ = (t.detach() for t in learned)
+
+    def _order(self, n: int, epoch: int, rng: np.random.Generator) -> np.ndarray:
+        """Rows of an epoch (from 0) in their order of use → (n,)."""
+        sampler = getattr(self, "sampler_", None)
+        if sampler is None:
+            return rng.permutation(n)
+        return sampled(sampler, n, epoch=epoch + 1, epochs=self.epochs, rng=rng)
 
     def _start(self, n_users: int, n_items: int, rng: np.random.Generator) -> None:
         """Small random vectors: at zero both gradients would vanish, for each is a multiple of the other vector."""

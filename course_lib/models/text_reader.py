@@ -29,15 +29,18 @@ class Reader(nn.Module):
     that what all texts share does not drown what tells them apart; fixed afterwards.
     tune: "none" (vectors kept from one pass), "last" (the last layer; the layers below it from one pass), "lora",
     "houlsby", "prompt", "adalora" (adapters of the given size: rank, bottleneck, tokens, rank) or "full".
+    features: (n_items, f) of something else that is known, or None; centred and scaled to weigh as much as the texts, they
+    stand beside e_i, which is then (n, hidden + f).
     """
 
-    def __init__(self, texts: list[str], *, encoder: TextEncoder, tune: str, size: int | None, seed: int):
+    def __init__(self, texts: list[str], *, encoder: TextEncoder, tune: str, size: int | None, seed: int, features=None):
         super().__init__()
         self.tune, self.size, self.first_token = tune, TUNES[tune] if size is None else size, encoder.first_token
         frozen = torch.from_numpy(encoder.encode(texts))
         self._keep("centre", frozen.mean(dim=0))
         self._keep("scale", (frozen - self.centre).square().mean().sqrt().clamp_min(1e-6))
-        self._keep("vectors", self._standard(frozen))
+        self._keep("extra", None if features is None else _weighing_as(frozen.shape[1], features))
+        self._keep("vectors", self._beside(self._standard(frozen), slice(None)))
         self.model = nn.Module() if tune == "none" else copy.deepcopy(encoder.model).cpu()
         if tune == "none":
             return
@@ -62,7 +65,7 @@ class Reader(nn.Module):
             hidden = self.model.encoder.layer[-1](self.lower[items, : mask.shape[1]], blocked)
         else:
             hidden = self.model(input_ids=ids, attention_mask=mask).last_hidden_state[:, -mask.shape[1] :]
-        return self._standard(pool(hidden, mask, first_token=self.first_token))
+        return self._beside(self._standard(pool(hidden, mask, first_token=self.first_token)), items)
 
     @torch.no_grad()
     def catalogue(self) -> torch.Tensor:
@@ -90,7 +93,7 @@ class Reader(nn.Module):
             elif self.tune == "adalora":
                 self.model = _adalora(self.model, rank=self.size)
 
-    def _keep(self, name: str, values: torch.Tensor) -> None:
+    def _keep(self, name: str, values: torch.Tensor | None) -> None:
         """A tensor that moves with the module and is no part of what it learns."""
         self.register_buffer(name, values, persistent=False)
 
@@ -113,8 +116,19 @@ class Reader(nn.Module):
         longest = int(mask.sum(dim=1).max())
         return self.input_ids[items, :longest], mask[:, :longest]
 
+    def _beside(self, vectors: torch.Tensor, items) -> torch.Tensor:
+        """Text vectors (n, hidden) of items → with their features beside them (n, hidden + f)."""
+        return vectors if self.extra is None else torch.cat([vectors, self.extra[items]], dim=-1)
+
     def _standard(self, pooled: torch.Tensor) -> torch.Tensor:
         return (pooled - self.centre) / self.scale
+
+
+def _weighing_as(hidden: int, features) -> torch.Tensor:
+    """Features (n, f), centred, with rows of mean squared length `hidden`, which is what the text vectors have."""
+    features = torch.as_tensor(features, dtype=torch.float32)
+    features = features - features.mean(dim=0)
+    return features * (hidden / features.square().sum(dim=1).mean().clamp_min(1e-12)).sqrt()
 
 
 def pool(hidden: torch.Tensor, mask: torch.Tensor, *, first_token: bool = False) -> torch.Tensor:

@@ -82,6 +82,8 @@ class TwoTower(Recommender):
     loss: "mse" on the stars (μ is part of b_u); "softmax": which of the step's items did a user like (stars ≥ `liked`)?
     −log softmax of the liked item among the items of the step that the user has not liked: an order, not stars. Its steps
     take the items that somebody liked; one that nobody liked is scored as a new one is.
+    features: (n_items, f) of something else that is known of the items, say of a graph: W reads it beside the text (see
+    `Reader`; few columns are better than thousands).
     tune: what of the encoder learns (see `Reader`), `size` being rank, bottleneck or number of tokens.
     First W, x and b learn for `head_epochs` from frozen vectors, then all of it as `training` says; its learning rate is the
     encoder's, `head_learning_rate` that of the rest. A step takes `training.batch_size` items with all of their rows, so each
@@ -110,6 +112,7 @@ class TwoTower(Recommender):
         head_learning_rate: float = 0.01,
         reg: float | None = None,
         liked: float = 4.0,
+        features: np.ndarray | None = None,
         seed: int = 0,
     ):
         if loss not in ("mse", "softmax"):
@@ -128,6 +131,9 @@ class TwoTower(Recommender):
         self.training = Training(epochs=3, batch_size=64, seed=seed) if training is None else training
         self.head_epochs, self.head_learning_rate = head_epochs, head_learning_rate
         self.reg, self.liked, self.seed = reg, liked, seed
+        self.features = None if features is None else np.asarray(features, dtype=np.float32)
+        if features is not None and not (self.features.ndim == 2 and np.isfinite(self.features).all()):
+            raise ValueError(f"features are finite numbers, one row for each item; got shape {self.features.shape}")
 
     def _fit(self, split) -> None:
         if self.texts is None:
@@ -136,9 +142,12 @@ class TwoTower(Recommender):
             raise ValueError(
                 f"there are {len(self.texts)} texts for {split.n_items} items: give one for each, item_texts(items)"
             )
+        if self.features is not None and len(self.features) != split.n_items:
+            raise ValueError(f"the features have {len(self.features)} rows, the split {split.n_items} items: give one for each")
         device = settings().device
         generator = torch.Generator().manual_seed(self.seed)
-        reader = Reader(self.texts, encoder=text_encoder(self.encoder), tune=self.tune, size=self.size, seed=self.seed)
+        options = {"tune": self.tune, "size": self.size, "seed": self.seed, "features": self.features}
+        reader = Reader(self.texts, encoder=text_encoder(self.encoder), **options)
         shape = {"n_users": split.n_users, "n_items": split.n_items, "embedding_size": self.embedding_size}
         self.towers_ = Towers(reader, **shape, generator=generator).to(device)
         if self.loss == "mse":

@@ -188,8 +188,12 @@ def _checked(texts) -> list[str]:
 
 
 def _state(model: torch.nn.Module) -> list[tuple]:
-    """Name, type of number and count of changes of each parameter: adapters change the first, training the last."""
-    return [(name, parameter.dtype, parameter._version) for name, parameter in model.named_parameters()]
+    """Name, type of number, count of changes and sum of each parameter: adapters change the first, training the last two.
+
+    The sum is needed because torch's fused optimizers do not count their changes.
+    """
+    named = model.named_parameters()
+    return [(name, p.dtype, p._version, float(p.detach().sum(dtype=torch.float64))) for name, p in named]
 
 
 def _pools_first(folder: Path) -> bool:

@@ -28,9 +28,13 @@ class Batches:
             raise TrainingError("the data are empty: fit needs at least one row; check the split or the filter before it")
         self.steps = -(-self.n // (batch_size * accumulate))  # per epoch
 
-    def groups(self, *, seed: int, epoch: int) -> Iterator[list[tuple[object, int]]]:
-        """The steps of an epoch: each a list of (batch, its number of rows)."""
-        order = torch.randperm(self.n, generator=torch.Generator().manual_seed(epoch_seed(seed, epoch)))
+    def groups(self, *, seed: int, epoch: int, epochs: int = 1, sampler=None) -> Iterator[list[tuple[object, int]]]:
+        """The steps of an epoch: each a list of (batch, its number of rows). sampler: see `sampled`; None: all by chance."""
+        if sampler is None:
+            order = torch.randperm(self.n, generator=torch.Generator().manual_seed(epoch_seed(seed, epoch)))
+        else:
+            rng = np.random.default_rng(epoch_seed(seed, epoch))
+            order = torch.from_numpy(sampled(sampler, self.n, epoch=epoch, epochs=epochs, rng=rng))
         for rows in order.split(self.batch_size * self.accumulate):
             yield [(self.batch(part), len(part)) for part in rows.split(self.batch_size)]
 
@@ -66,6 +70,26 @@ class Batches:
 def epoch_seed(seed: int, epoch: int) -> int:
     """Seed of one epoch: a run that goes on after an interruption needs no other memory."""
     return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
+
+
+def sampled(sampler: Callable, n: int, *, epoch: int, epochs: int, rng: np.random.Generator) -> np.ndarray:
+    """sampler(epoch, epochs, rng) → the rows of epoch 1 … epochs in the order of use, int64 (n,).
+
+    A row may stand several times and another not at all, but there are n: whatever the sampler, an epoch has the same number
+    of steps. Raises TrainingError for another length, for what are no whole numbers, and for a row that the data do not have.
+    """
+    rows = np.asarray(sampler(epoch, epochs, rng))
+    if rows.shape != (n,):
+        raise TrainingError(
+            f"the sampler gave rows of shape {rows.shape} in epoch {epoch}, the data have {n} rows: it must give {n} row "
+            "numbers (repeat some where others are left out), so that every order has the same number of steps"
+        )
+    if rows.dtype.kind not in "iu":
+        raise TrainingError(f"the sampler gave {rows.dtype}, not row numbers: for a mask, take np.flatnonzero(mask) and repeat")
+    if rows.min() < 0 or rows.max() >= n:
+        wrong = rows.min() if rows.min() < 0 else rows.max()
+        raise TrainingError(f"the sampler gave row {wrong} in epoch {epoch}; the data have the rows 0 … {n - 1}")
+    return rows.astype(np.int64)
 
 
 def to_device(batch, device: torch.device):

@@ -48,21 +48,24 @@ def fit(
     validate: Callable[[nn.Module], float] | None = None,
     collate: Callable | None = None,
     parameters=None,
+    sampler: Callable | None = None,
 ) -> History:
     """Train `model` with AdamW; the parameters that require a gradient learn, in place, and the model is left in eval mode.
 
     data: see `Batches`; loss(model, batch) → scalar, the mean over the batch; validate(model) → one number, called in eval
     mode without gradients after each epoch; parameters: those to learn (tensors), or groups as torch's optimizers take them.
+    sampler(epoch, epochs, rng) → the row numbers of an epoch in their order of use, as many as there are rows; rng is a numpy
+    generator that depends on seed and epoch alone. None: every row once, by chance.
     Order of rows and dropout follow config.seed alone: the loss may draw from torch's default generator, which is seeded
     here at each epoch and given back to the caller as it was.
     Raises TrainingError: nothing to learn, no data, an empty batch, an unknown index, a loss or gradient that is no number,
-    no memory left, a checkpoint that is damaged or another run's.
+    no memory left, a wrong row number of the sampler, a checkpoint that is damaged or another run's.
     Source: Loshchilov and Hutter (2019), Decoupled weight decay regularization, for AdamW.
     """
     if config.patience is not None and validate is None:
         raise TrainingError("patience needs validate=: a function of the model that gives the number to watch")
     batches = Batches(data, batch_size=config.batch_size, accumulate=config.accumulate, collate=collate)
-    run = Run(model, batches, loss=loss, config=config, validate=validate, parameters=parameters)
+    run = Run(model, batches, loss=loss, config=config, validate=validate, parameters=parameters, sampler=sampler)
     devices = [run.device] if run.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices), watched_embeddings(model, active=not run.compiles):
         return run.train()
@@ -71,8 +74,9 @@ def fit(
 class Run:
     """One training run: the model, its optimizer, and how far it has come."""
 
-    def __init__(self, model, batches: Batches, *, loss, config: Training, validate=None, parameters=None):
+    def __init__(self, model, batches: Batches, *, loss, config: Training, validate=None, parameters=None, sampler=None):
         self.model, self.batches, self.loss, self.config, self.validate = model, batches, loss, config, validate
+        self.sampler = sampler
         self.optimizer = torch.optim.AdamW(_groups(model, parameters, config.weight_decay), lr=config.learning_rate, fused=True)
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.learning = [p for group in self.optimizer.param_groups for p in group["params"]]
@@ -110,7 +114,8 @@ class Run:
         torch.manual_seed(epoch_seed(self.config.seed, epoch))
         self.model.train()
         with explained(self.config.batch_size, self.config.accumulate):
-            for group in self.batches.groups(seed=self.config.seed, epoch=epoch):
+            order = {"seed": self.config.seed, "epoch": epoch, "epochs": self.config.epochs, "sampler": self.sampler}
+            for group in self.batches.groups(**order):
                 row = self._step([(to_device(batch, self.device), rows) for batch, rows in group], epoch)
                 self.step_rows.append(row)
                 log.write(row["step"], **{name: row[name] for name in ("loss", "learning_rate", "gradient_norm")})
@@ -207,11 +212,12 @@ class Run:
         return self._named() | dict(self.model.named_buffers())
 
     def _record(self) -> dict:
-        """What a checkpoint must share with this run to be continued: options, shapes, number of rows, frozen weights."""
+        """What a checkpoint must share with this run to be continued: options, shapes, rows, frozen weights, the sampler."""
         named = self._named()
         frozen = {name: p for name, p in self.model.named_parameters() if name not in named}
         shapes = {f"shape of {name}": list(tensor.shape) for name, tensor in named.items()}
-        return self._options() | shapes | {"rows of data": self.batches.n, "frozen weights": digest(frozen)}
+        record = self._options() | shapes | {"rows of data": self.batches.n, "frozen weights": digest(frozen)}
+        return record if self.sampler is None else record | {"sampler": _told(self.sampler)}
 
     def _write(self) -> None:
         tensors = {f"model.{name}": t for name, t in self._state().items()} | {f"best.{n}": t for n, t in self.best.items()}
@@ -256,6 +262,11 @@ def _groups(model: nn.Module, parameters, weight_decay: float) -> list[dict]:
     if not groups:
         raise TrainingError("no parameter requires a gradient, so nothing can be learned; unfreeze some or add an adapter")
     return groups
+
+
+def _told(sampler) -> str:
+    """What a sampler says of itself (`key`), else its name."""
+    return str(getattr(sampler, "key", None) or getattr(sampler, "__qualname__", type(sampler).__qualname__))
 
 
 def on_gpu(device: torch.device) -> bool:
