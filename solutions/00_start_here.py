@@ -268,7 +268,9 @@ print(f"films on both lists: {len(shared)} of 6")
 # | Knowledge graph 知识图谱 | [10 · The knowledge graph](10_knowledge_graph.ipynb) | What do facts add to words and clicks? |
 # | Course learning 课程学习 | [11 · Course learning](11_course_learning.ipynb) | Does the order of lessons matter to a model? |
 # | Deep learning 深度学习 | 12, 13, 14, to come | Pictures and sound; eight examples; what comes next? |
-# | Deployment 部署应用 | 15, 16, 17, to come | How does it stay up, and did it help people? |
+# | Deployment 部署应用 | [15 · Serving](15_serving.ipynb) | How does a model become a service? |
+# | | [16 · Operations](16_operations.ipynb) | How does it stay up, and how do we know? |
+# | | 17, to come | Did it help people? |
 # | Your own system | 18, to come | Can you build one? |
 #
 # "Course learning" has two meanings here: *your* way through these lessons, and a *model* that is trained through a sequence of

@@ -1408,5 +1408,5 @@ bill
 #
 # ## Next
 #
-# You have met the article's title, taken apart. How the parts of the course hang together shows [the map](00_start_here.ipynb); where the
-# facts come from that beat every course, [lesson 10](10_knowledge_graph.ipynb).
+# You have met the article's title, taken apart. How a model that has learned becomes a service is shown in
+# [15 · Serving](15_serving.ipynb); the lessons between are to come ([the map](00_start_here.ipynb)).

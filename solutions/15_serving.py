@@ -1139,5 +1139,4 @@ cost_card(kept=size)
 #
 # ## Next
 #
-# One server stands. Lesson 16 asks how it stays up, and how we know; [the map](00_start_here.ipynb) shows where it belongs. The search for a
-# smaller BERT began in [9 · Few parameters](09_parameter_efficient.ipynb).
+# One server stands. How it stays up, and how we know, is the question of [16 · Operations](16_operations.ipynb).
