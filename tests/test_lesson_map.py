@@ -23,6 +23,24 @@ def test_costs_of_every_lesson_are_recorded_and_within_the_frame():
         assert 0 < seconds <= 45 and 0 < megabytes <= 2048, rows[0]
 
 
+def test_only_the_named_lessons_are_measured(tmp_path, monkeypatch):
+    for folder in ("solutions", "lessons"):
+        (tmp_path / folder).mkdir()
+    for name in ("00_start_here", "01_interactions"):
+        source = ROOT / "solutions" / f"{name}.py"
+        (tmp_path / "solutions" / source.name).write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
+    for path in (tmp_path / "README.md", tmp_path / "lessons" / "README.md"):
+        path.write_text(f"{lesson_map.BEGIN}\n{lesson_map.END}\n", encoding="utf-8")
+    monkeypatch.setattr(lesson_map, "cost", lambda path: (7.0, 300.0))
+    lesson_map.write(root=tmp_path)
+    monkeypatch.setattr(lesson_map, "cost", lambda path: (8.0, 400.0))
+    lesson_map.write(only=["01"], root=tmp_path)
+    rows = (tmp_path / "lessons" / "README.md").read_text(encoding="utf-8")
+    assert rows.count("| 7 | 300 |") == 1 and "| 1 · The interactions | 8 | 400 |" in rows
+    with pytest.raises(ValueError, match="no lesson is called 99; there are 00_start_here, 01_interactions"):
+        lesson_map.write(only=["99"], root=tmp_path)
+
+
 def test_update_keeps_what_stands_around_the_marks(tmp_path):
     path = tmp_path / "README.md"
     path.write_text(f"before\n{lesson_map.BEGIN}\nold\n{lesson_map.END}\nafter\n", encoding="utf-8")

@@ -101,12 +101,17 @@ def check(
 
 @app.command(name="map")
 def lesson_map(
+    only: Annotated[list[str] | None, typer.Argument(help="Measure only these lessons, by number or name.")] = None,
     costs: Annotated[bool, typer.Option(help="Run every lesson once, and record its CPU time and memory.")] = True,
 ) -> None:
     """Write the map of the lessons into README.md and lessons/README.md, with the measured cost of each."""
     from course_lib.classroom import lesson_map as maps
 
-    maps.write(measure=costs)
+    try:
+        maps.write(measure=costs, only=only)
+    except ValueError as error:
+        typer.echo(f"course map: {error}", err=True)
+        raise typer.Exit(2) from None
     typer.echo("README.md and lessons/README.md have the map of today's lessons.")
 
 

@@ -17,6 +17,7 @@ from course_lib.classroom.kernel import execute
 from course_lib.config import settings
 
 BEGIN, END = "<!-- lessons: written by `course map` -->", "<!-- end of lessons -->"
+ROW = re.compile(r"^\| \d+ · [^|]+ \| [\d.]+ \| [\d.]+ \| \d{4}-\d\d-\d\d \|$")  # the cost of a lesson
 FRAME = re.compile(
     r"^# (?P<number>\d+) · (?P<title>.+?)\n.*?\*\*Question\.\*\*\s(?P<question>.+?)\n\n.*?"
     r"\*\*Time\*\*\s(?P<reading>\d+)\smin\sreading,\s(?P<exercises>\d+)\smin\sexercises",
@@ -82,24 +83,38 @@ def update(path: Path, content: str) -> bool:
     return new != text
 
 
-def write(*, measure: bool = True, root: Path | None = None) -> None:
-    """Write the map into README.md and lessons/README.md, the latter with the cost of each lesson measured now."""
+def write(*, measure: bool = True, only: list[str] | None = None, root: Path | None = None) -> None:
+    """Write the map into README.md and lessons/README.md, the latter with the cost of each lesson measured now.
+
+    measure: leave the costs alone if false. only: measure the lessons with these numbers or names, and keep the rows of the
+    others. Raises ValueError for a name that no lesson has.
+    """
     root = Path(root or settings().project)
     paths = masters.masters(root / "solutions")
     lessons = [head(masters.load(path)) for path in paths]
+    chosen = {lesson.name for lesson in lessons if not only or {lesson.name, lesson.name.split("_")[0]} & set(only)}
+    unknown = set(only or ()) - chosen - {name.split("_")[0] for name in chosen}
+    if unknown:
+        raise ValueError(
+            f"no lesson is called {', '.join(sorted(unknown))}; there are {', '.join(path.stem for path in paths)}"
+        )
     update(root / "README.md", table(lessons, folder="lessons/"))
     if not measure:
         return
-    rows = [table(lessons), "", "| lesson | CPU seconds | peak memory (MB) |", "|---|---|---|"]
+    costs = root / "lessons" / "README.md"
+    stored = {line.split("|")[1].strip(): line for line in costs.read_text(encoding="utf-8").splitlines() if ROW.match(line)}
+    rows = [table(lessons), "", "| lesson | CPU seconds | peak memory (MB) | measured |", "|---|---|---|---|"]
     for path, lesson in zip(paths, lessons, strict=True):
-        seconds, memory = cost(path)
-        rows.append(f"| {lesson.title} | {seconds:.0f} | {memory:.0f} |")
+        if lesson.name in chosen or lesson.title not in stored:
+            seconds, memory = cost(path)
+            stored[lesson.title] = f"| {lesson.title} | {seconds:.0f} | {memory:.0f} | {date.today().isoformat()} |"
+        rows.append(stored[lesson.title])
     rows.append("")
     rows.append(
-        f"Measured on {date.today().isoformat()} by `course map`: CPU time and peak memory of the solved notebook's kernel, "
-        f"one thread, {platform.system()} {platform.machine()}, Python {platform.python_version()}."
+        "By `course map`: CPU time and peak memory of the solved notebook's kernel, one thread, "
+        f"{platform.system()} {platform.machine()}, Python {platform.python_version()}."
     )
-    update(root / "lessons" / "README.md", "\n".join(rows))
+    update(costs, "\n".join(rows))
 
 
 if __name__ == "__main__":  # a process of its own: the operating system keeps the peak memory of all children together
