@@ -1,0 +1,200 @@
+"""Marks for other systems: the tables that nbgrader and Canvas take, made from a graded batch."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from course_lib.classroom.grading.report import awarded
+from course_lib.classroom.grading.results import Graded
+from course_lib.classroom.grading.tables import TableError, cell, csv_text, number, read_records, read_table
+
+NBGRADER = (
+    "assignment", "duedate", "timestamp", "student_id", "last_name", "first_name", "email",
+    "raw_score", "late_submission_penalty", "score", "max_score",
+)  # fmt: skip
+STUDENT = ("id", "first_name", "last_name", "email")
+CANVAS = ("Student", "ID", "SIS Login ID", "Section")  # the least that Canvas takes
+IDS = ("ID", "SIS User ID", "SIS Login ID", "Integration ID")
+NAMES = ("Student", "LastName", "FirstName")
+NUMBERED = re.compile(r"^(.*?)(?:\s\((\d+)\))?$", re.DOTALL)
+EXPORT = "in Canvas: Grades → Export → Export Entire Gradebook"
+
+
+@dataclass(frozen=True)
+class Gradebook:
+    """files: name → content, to be written as UTF-8 without a byte-order mark; notes: what a person should know."""
+
+    files: dict[str, str]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Marks:
+    """Points by learner and lesson, answers in words included where a person has judged them."""
+
+    earned: dict[tuple[str, str], float]
+    possible: dict[str, float]
+    waiting: int
+
+    @property
+    def learners(self) -> list[str]:
+        return sorted({learner for learner, _ in self.earned})
+
+    @property
+    def notes(self) -> list[str]:
+        one = "1 answer in words has" if self.waiting == 1 else f"{self.waiting} answers in words have"
+        return [f"{one} no points yet: write them into the column `earned` of texts.csv"] if self.waiting else []
+
+
+def _marks(graded: Sequence[Graded], texts: Path | None) -> _Marks:
+    given = awarded(texts) if texts else {}
+    earned, possible, waiting = {}, defaultdict(float), 0
+    for one in graded:
+        by_hand = [given.get((cell(one.learner), cell(one.lesson), cell(text.grade_id))) for text in one.texts]
+        waiting += by_hand.count(None)
+        earned[one.learner, one.lesson] = one.earned + sum(points or 0 for points in by_hand)
+        all_points = one.total + sum(text.points for text in one.texts)
+        possible[one.lesson] = max(possible[one.lesson], all_points)
+    return _Marks(earned, dict(sorted(possible.items())), waiting)
+
+
+def nbgrader_csv(graded: Sequence[Graded], roster: Path | None = None, *, texts: Path | None = None) -> Gradebook:
+    """Tables in nbgrader's columns: grades.csv as `nbgrader export` writes it, students.csv and assignments.csv for its import.
+
+    roster: a table as `nbgrader db student import` takes it (id, and if wanted first_name, last_name, email), where id is the
+    learner's name in the batch; who is in it and handed in nothing has 0 points, as in nbgrader. texts: texts.csv with the
+    points a person gave. Times of submission are unknown here and stay empty. Raises TableError.
+    """
+    marks = _marks(graded, texts)
+    people = {row["id"].strip(): row for row in read_records(roster, "id")} if roster else {}
+    strangers = [learner for learner in marks.learners if learner not in people]
+    notes = marks.notes
+    if roster and strangers:
+        notes.append(f"not in the roster, so without a full name: {', '.join(strangers)}")
+    rows = []
+    for lesson, most in marks.possible.items():
+        for learner in sorted({*people, *marks.learners}):
+            last, first, email = (people.get(learner, {}).get(name, "") for name in ("last_name", "first_name", "email"))
+            score = marks.earned.get((learner, lesson), 0.0)
+            rows.append((lesson, "", "", learner, last, first, email, score, 0.0, score, most))
+    columns = [name for name in STUDENT if name == "id" or any(name in row for row in people.values())]
+    students = [[name if c == "id" else people.get(name, {}).get(c, "") for c in columns] for name in (*people, *strangers)]
+    files = {
+        "grades.csv": csv_text(NBGRADER, rows),
+        "students.csv": csv_text(columns, students),
+        "assignments.csv": csv_text(["name"], [[lesson] for lesson in marks.possible]),
+    }
+    return Gradebook(files, tuple(notes))
+
+
+def canvas_csv(graded: Sequence[Graded], roster: Path | None = None, *, texts: Path | None = None) -> Gradebook:
+    """The table gradebook.csv for Canvas's "Import" of grades: one row a student, one column a lesson.
+
+    roster: Canvas's own export of the gradebook. Learners are found in it by ID, by login, or by name in either order; an
+    assignment is a lesson's where its title is the lesson's file name, with or without the number. Without a roster there
+    are names only, and Canvas asks whose they are. Students who handed in nothing keep what Canvas has.
+    texts: texts.csv with the points a person gave. Raises TableError.
+    """
+    marks = _marks(graded, texts)
+    book = _canvas_roster(roster) if roster else _Roster(list(CANVAS), {}, [])
+    matched, strangers = _match(marks.learners, book)
+    columns = {lesson: book.assignments.get(_fold(lesson)) or book.assignments.get(_fold(lesson[3:])) for lesson in marks.possible}
+    width = len(book.header)
+    points = [column[1] if column else number(marks.possible[lesson]) for lesson, column in columns.items()]
+    rows: list[list] = [["    Points Possible", *[""] * (width - 1), *points]]
+    known = [(row, matched.get(position, "")) for position, row in enumerate(book.rows)]
+    for row, learner in known + [([name] + [""] * (width - 1), name) for name in strangers]:
+        rows.append(row + [marks.earned.get((learner, lesson), "") for lesson in columns])
+    header = book.header + [cell(column[0] if column else lesson) for lesson, column in columns.items()]
+    notes = [*marks.notes, *_canvas_notes(roster, marks, columns, strangers, len(book.rows) - len(matched))]
+    return Gradebook({"gradebook.csv": csv_text(header, rows)}, tuple(notes))
+
+
+@dataclass(frozen=True)
+class _Roster:
+    """Canvas's export. header, rows: the columns that say who; assignments: folded title → (heading, points possible)."""
+
+    header: list[str]
+    assignments: dict[str, tuple[str, str]]
+    rows: list[list[str]]
+
+
+def _canvas_roster(path: Path) -> _Roster:
+    header, *rows = read_table(path) or [[]]
+    if "Section" not in header or not header[0].strip() in ("Student", "LastName"):
+        raise TableError(f"{path} is no export of Canvas's gradebook (no columns Student … Section); {EXPORT}")
+    width = header.index("Section") + 1
+    rows = [row + [""] * (len(header) - len(row)) for row in rows]
+    possible = next((row for row in rows if row[0].strip() == "Points Possible"), [""] * len(header))
+    students = [row[:width] for row in rows if row is not possible and any(value.strip() for value in row[:width])]
+    titles = {_fold(NUMBERED.match(title).group(1)): (title, possible[n]) for n, title in enumerate(header) if n >= width}
+    return _Roster(header[:width], titles, students)
+
+
+def _fold(text: str) -> str:
+    """Letters and digits alone, in one case, so that "Doe, Jane" meets "doejane" and 04_dot meets "4 dot"."""
+    plain = unicodedata.normalize("NFKC", text).casefold()
+    return "".join(letter for letter in plain if letter.isalnum()).lstrip("0")
+
+
+def _match(learners: Sequence[str], book: _Roster) -> tuple[dict[int, str], list[str]]:
+    """Row of the roster → learner, where exactly one row fits and no other learner took it; and who was not found."""
+    by_id, by_name = defaultdict(set), defaultdict(set)
+    for position, row in enumerate(book.rows):
+        record = dict(zip(book.header, row, strict=True))
+        for key in _ids(record):
+            by_id[key].add(position)
+        for key in _names(record):
+            by_name[key].add(position)
+    matched, strangers = {}, []
+    for learner in learners:
+        ends = re.search(r"[_-](\d+)$", learner)
+        keys = [learner.casefold(), *([ends.group(1)] if ends else [])]
+        rows = next((by_id[key] for key in keys if key in by_id), None) or by_name.get(_fold(learner), set())
+        position = next(iter(rows)) if len(rows) == 1 else -1
+        if position < 0 or position in matched:
+            strangers.append(learner)
+        else:
+            matched[position] = learner
+    return matched, strangers
+
+
+def _ids(record: Mapping[str, str]) -> Iterator[str]:
+    """What identifies a student: IDs, logins, and what stands before the @ of a login."""
+    for name in IDS:
+        value = record.get(name, "").strip().casefold()
+        yield from {value, value.partition("@")[0]} - {""}
+
+
+def _names(record: Mapping[str, str]) -> set[str]:
+    """A student's name in both orders."""
+    last, _, first = record["Student"].partition(",") if "Student" in record else (record["LastName"], "", record["FirstName"])
+    return {_fold(last + first), _fold(first + last)} - {""}
+
+
+def _canvas_notes(roster: Path | None, marks: _Marks, columns: Mapping, strangers: Sequence[str], absent: int) -> Iterator[str]:
+    if roster is None:
+        yield f"without a roster there are names only, and Canvas asks whose they are; {EXPORT}, and give that file"
+        return
+    if strangers:
+        yield f"not found in the roster, or not for certain; Canvas asks who it is: {', '.join(strangers)}"
+    if absent:
+        yield f"{absent} of the roster handed in nothing; their cells are empty, and Canvas keeps what it has"
+    for lesson, column in columns.items():
+        if column is None:
+            yield f"{lesson}: no assignment of that name, so Canvas offers to make one"
+        elif _as_number(column[1]) != round(marks.possible[lesson], 10):
+            most = number(marks.possible[lesson])
+            yield f"{lesson}: Canvas has {column[1].strip() or 'no'} points for it, the exercises give {most}: change it in Canvas"
+
+
+def _as_number(text: str) -> float | None:
+    try:
+        return float(text.strip().replace(",", "."))
+    except ValueError:
+        return None
