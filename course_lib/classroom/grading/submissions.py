@@ -1,0 +1,210 @@
+"""What a class handed in: notebooks from files, folders and zip files, each with its learner and its lesson."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from course_lib.classroom.grading import archives, names
+from course_lib.classroom.grading.archives import Allowance, Entry, box
+from course_lib.classroom.grading.names import Owner, Place
+from course_lib.classroom.grading.notebooks import Unreadable, decode
+
+GRADE_ID = re.compile(r'"grade_id"\s*:\s*"(\d\d)-')
+CHECKED = re.compile(r"""with check\(\s*\\?["'](\d+)\.""")
+LOOKED_FOR = (
+    "notebooks called NAME__04_dot_product.ipynb, a folder for each learner (NAME/04_dot_product.ipynb), nbgrader's "
+    "submitted/NAME/…, or a zip file as Moodle, Canvas or GitHub Classroom hand it out"
+)
+
+
+class SubmissionError(ValueError):
+    """There is nothing to grade: where it was looked for, and what."""
+
+
+@dataclass(frozen=True)
+class Submission:
+    """One notebook of one learner.
+
+    learner: a name that is safe as a file name; lesson: the master's name, "" where none could be told (then there is a
+    problem); source: where it came from, and what was passed over for it; data: the file's bytes, empty with a problem;
+    problem: why it cannot be read, as a sentence, or "".
+    """
+
+    learner: str
+    lesson: str
+    source: str
+    data: bytes = b""
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A file on its way to becoming a submission; rank: the higher one counts."""
+
+    owner: Owner
+    lesson: str
+    source: str
+    rank: tuple
+    data: bytes = field(default=b"", repr=False)
+    problem: str = ""
+
+
+def collect(paths: Sequence[Path], *, lessons: Sequence[str]) -> list[Submission]:
+    """Submissions in files, folders and zip files, ordered by learner and lesson.
+
+    lessons: names of the masters that are to be graded, such as 04_dot_product; notebooks of other lessons are passed over.
+    Names are read by the rules of `names.place`; a lesson that no name tells is read off the notebook's grade_ids or the
+    numbers of its checks. Of several notebooks of one learner for one lesson the one with the highest number of attempt,
+    or else the last changed, is taken; `source` says so. Whatever cannot be read becomes a submission with a problem.
+    Raises SubmissionError for a path that does not exist, and where nothing at all was handed in.
+    """
+    paths = [Path(path) for path in paths]
+    for path in paths:
+        if not path.exists() and not path.is_symlink():
+            raise SubmissionError(f"{path}: no such file or folder; give the files, folders or zip files that were handed in")
+    listed, damaged = _listed(paths)
+    roots = [names.of_root(_names_of(path), lessons) for path in paths]
+    placed = [_placed(entries, root, str(i), lessons) for i, (entries, root) in enumerate(zip(listed, roots, strict=True))]
+    placed = names.alone(placed, roots)
+    found = [_broken(root, path, why, lessons) for root, path, why in zip(roots, paths, damaged, strict=True) if why]
+    allowances: dict[Owner, Allowance] = defaultdict(Allowance)
+    for path, entries, places in zip(paths, listed, placed, strict=True):
+        if entries:
+            with box(path) as holder:
+                for entry, place in zip(entries, places, strict=True):
+                    source = _label(path, entry)
+                    found += _read(holder, entry, place, source, allowances[place.owner], lessons)
+    result = _submissions(found, lessons)
+    if not result:
+        raise SubmissionError(f"no submission in {', '.join(map(str, paths)) or 'no path'}; looked for {LOOKED_FOR}")
+    return result
+
+
+def _names_of(path: Path) -> list[str]:
+    """Names that may be a learner's: a folder's or zip file's own, then those around it."""
+    full = path.absolute()
+    own = [] if full.suffix.lower() == ".ipynb" else [names._stem(full.name)]
+    return own + [folder.name for folder in full.parents]
+
+
+def _listed(paths: Sequence[Path]) -> tuple[list[list[Entry]], list[str]]:
+    """Entries of each path, and why a path could not be listed."""
+    listed, damaged = [], []
+    for path in paths:
+        why, entries = "", []
+        try:
+            with box(path) as holder:
+                entries = holder.entries()
+        except Unreadable as error:
+            why = str(error)
+        if any("submitted" in entry.parts[:-1] for entry in entries):
+            entries = [entry for entry in entries if "submitted" in entry.parts[:-1]]
+        listed.append(entries)
+        damaged.append(why)
+    return listed, damaged
+
+
+def _placed(entries: Sequence[Entry], root: Owner, scope: str, lessons: Sequence[str]) -> list[Place]:
+    """Owner and lesson of each entry of one path; files without a name of their own are the root's, or bear their learners'."""
+    skip = names.unwrapped([entry.parts for entry in entries], lessons)
+    places = [names.place(entry.parts[skip:], lessons, scope) for entry in entries]
+    nameless = [entry for entry, place in zip(entries, places, strict=True) if place.owner is None and not place.lesson]
+    result = []
+    for entry, place in zip(entries, places, strict=True):
+        stem = names._stem(entry.parts[-1])
+        own = (
+            Owner(stem)
+            if entry in nameless and (len(nameless) > 1 or isinstance(entry.key, Path) and len(entries) == 1)
+            else root
+        )
+        result.append(place if place.owner else replace(place, owner=own))
+    return result
+
+
+def _label(path: Path, entry: Entry) -> str:
+    return str(entry.key) if isinstance(entry.key, Path) else f"{path}: {'/'.join(entry.parts)}"
+
+
+def _broken(root: Owner, path: Path, why: str, lessons: Sequence[str]) -> _Found:
+    return _Found(root, names.of_file(path.name, lessons)[0], str(path), (0,), problem=f"The file {why}.")
+
+
+def _read(holder, entry: Entry, place: Place, source: str, allowance: Allowance, lessons: Sequence[str]) -> list[_Found]:
+    """What an entry holds: a notebook, or those of a zip file."""
+    try:
+        data = holder.read(entry, archives.ARCHIVE if entry.is_archive else archives.NOTEBOOK, allowance)
+        if entry.is_archive:
+            with box(data) as inner:
+                return [f for e in inner.entries() for f in _inside(inner, e, entry, place, source, allowance, lessons)]
+    except Unreadable as error:
+        return [_Found(place.owner, place.lesson, source, _rank(entry, place, False), problem=f"The file {error}.")]
+    lesson = _lesson(entry, place, data, lessons)
+    return [] if lesson is None else [_Found(place.owner, lesson, source, _rank(entry, place, True), data)]
+
+
+def _inside(inner, entry: Entry, outer: Entry, place: Place, source: str, allowance: Allowance, lessons) -> list[_Found]:
+    """An entry of a learner's zip file: its owner is the zip file's, whatever it is called; no third level is opened."""
+    source = f"{source}: {'/'.join(entry.parts)}"
+    own = names.place(entry.parts, lessons, "")
+    place = Place(place.owner, own.lesson or place.lesson, max(place.attempt, own.attempt))
+    if entry.is_archive:
+        why = "The file is a zip file in a zip file in a zip file; hand in the notebooks alone."
+        return [_Found(place.owner, place.lesson, source, _rank(entry, place, False), problem=why)]
+    return _read(inner, entry, place, source, allowance, lessons)
+
+
+def _rank(entry: Entry, place: Place, readable: bool) -> tuple:
+    """What can be read comes first, then what is no copy of the solutions, then the attempt, then the date."""
+    return (1 + readable, "solutions" not in entry.parts[:-1], place.attempt, entry.modified)
+
+
+def _lesson(entry: Entry, place: Place, data: bytes, lessons: Sequence[str]) -> str | None:
+    """Lesson of a notebook; "" where nothing tells, None where it is one that was not asked for."""
+    named = names.of_file(entry.parts[-1], lessons)[0]
+    if named:
+        return named
+    text = decode(data)[0]
+    for pattern in (GRADE_ID, CHECKED):
+        numbers = Counter(int(number) for number in pattern.findall(text))
+        if numbers:
+            most = numbers.most_common(1)[0][0]
+            return next((lesson for lesson in lessons if int(lesson[:2]) == most), None)
+    return place.lesson
+
+
+def _submissions(found: Iterable[_Found], lessons: Sequence[str]) -> list[Submission]:
+    """One submission for each learner and lesson; what belongs to no lesson counts only for a learner without any."""
+    found = list(found)
+    learners = names.told_apart({f.owner for f in found})
+    groups: dict[str, dict[str, list[_Found]]] = defaultdict(lambda: defaultdict(list))
+    for f in found:
+        groups[learners[f.owner]][f.lesson].append(f)
+    result = []
+    for learner, by_lesson in groups.items():
+        unknown = by_lesson.pop("", [])
+        if unknown and not by_lesson:
+            by_lesson = {lessons[0] if len(lessons) == 1 else "": unknown}
+        result += [_chosen(learner, lesson, files) for lesson, files in by_lesson.items()]
+    return sorted(result, key=lambda s: (s.learner, s.lesson))
+
+
+def _chosen(learner: str, lesson: str, files: list[_Found]) -> Submission:
+    """The file that counts, and what was passed over for it."""
+    best = max(enumerate(files), key=lambda item: (item[1].rank, item[0]))[1]
+    others = [f.source for f in files if f is not best]
+    note = (
+        f" (the newest of {len(files)}; passed over: {', '.join(others[:5])}{' …' if len(others) > 5 else ''})"
+        if others
+        else ""
+    )
+    problem = best.problem
+    if not lesson and not problem:
+        problem = (
+            "Nothing tells which lesson this notebook is: give it the lesson's name, such as 04_dot_product.ipynb, "
+            "and hand it in again."
+        )
+    return Submission(learner, lesson, best.source + note, b"" if problem else best.data, problem)
