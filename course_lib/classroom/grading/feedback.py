@@ -6,6 +6,7 @@ import base64
 import hashlib
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,6 +23,7 @@ from course_lib.classroom.grading.tables import clean, number
 from course_lib.classroom.masters import FREE_TEXT, Master
 
 LONGEST_COLOURED, LONGEST_SHOWN = 20_000, 100_000  # characters of a cell
+LONGEST_FOLDER = 240  # bytes; a digest of 9 follows, and systems end at 255
 TROUBLE = {OUT_OF_TIME: ("◔", "#D55E00"), STOPPED: ("■", "#D55E00"), UNREADABLE: ("?", "#D55E00")}
 BY_A_PERSON = "read by your teacher"
 CARDS = LOOKS | TROUBLE | {BY_A_PERSON: ("✎", "#0072B2")}
@@ -31,7 +33,8 @@ CODE = HtmlFormatter(style="default", nowrap=True)
 
 STYLE = f"""
 :root {{ color-scheme: light; }}
-body {{ font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; max-width: 52rem; margin: 0 auto; padding: 1rem; }}
+body {{ font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; }}
+body {{ max-width: 52rem; margin: 0 auto; padding: 1rem; }}
 h1 {{ font-size: 1.5rem; margin: 0; }}
 h2 {{ font-size: 1.15rem; margin: 2rem 0 .5rem; }}
 .score {{ font-size: 1.25rem; }}
@@ -57,13 +60,14 @@ a {{ color: #005a8c; }}
 """ + "\n".join(f".card.{name} {{ border-color: {colour}; }}" for name, colour in {
     re.sub(r"\W+", "-", state): look[1] for state, look in CARDS.items()
 }.items())  # fmt: skip
-POLICY = f"'sha256-{base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()}'"
+DIGEST = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
+POLICY = f"default-src 'none'; style-src 'sha256-{DIGEST}'; base-uri 'none'; form-action 'none'"
 
 PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src {{ policy }}; base-uri 'none'; form-action 'none'">
+<meta http-equiv="Content-Security-Policy" content="{{ policy }}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="referrer" content="no-referrer">
 <title>{{ title }}: {{ one.learner }}</title>
@@ -138,21 +142,32 @@ def page(one: Graded, master: Master | None, answers: Mapping[str, str], *, star
         by_hand=sum(text.points for text in one.texts),
         day=f"{started:%Y-%m-%d}",
         style=Markup(STYLE),
-        policy=Markup(POLICY),
+        policy=POLICY,
     )
 
 
 def folders(learners: Iterable[str]) -> dict[str, str]:
     """Learner → a folder's name on any system; a digest is added where names would meet or cannot name a folder."""
     names = sorted(set(learners))
-    plain = {name: NOT_A_FOLDER.sub("_", unicodedata.normalize("NFC", clean(name))) or "_" for name in names}
-    met = [folder.casefold() for folder in plain.values()]
+    plain = {name: _folder(name) for name in names}
+    met = Counter(folder.casefold() for folder in plain.values())
     return {
         name: folder
-        if folder == name and met.count(folder.casefold()) == 1
+        if folder == unicodedata.normalize("NFC", name) and met[folder.casefold()] == 1
         else f"{folder}-{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:8]}"
         for name, folder in plain.items()
     }
+
+
+def _folder(name: str) -> str:
+    """The name without what some system refuses, and not too long for any."""
+    plain = NOT_A_FOLDER.sub("_", unicodedata.normalize("NFC", clean(name)))
+    return plain.encode()[:LONGEST_FOLDER].decode(errors="ignore").rstrip(". ") or "_"
+
+
+def answered(text: FreeText) -> str:
+    """The learner's words; empty where the invitation to write still stands."""
+    return "" if text.text.strip() == FREE_TEXT else text.text
 
 
 def _title(master: Master | None) -> str:
@@ -179,17 +194,17 @@ def _parts(one: Graded, master: Master | None, answers: Mapping[str, str]) -> It
             yield _in_words(texts.pop(cell.label), heading)
         elif id(cell) in exercises and exercises[id(cell)].number in verdicts:
             sources = tuple(_code(answers.get(answer.label, "")) for answer in exercises[id(cell)].answers)
-            number_, verdict = verdicts.pop(exercises[id(cell)].number)
-            yield _Part(heading or f"Exercise {verdict.exercise}", () if one.problem else sources, _card(verdict), number_)
-    for number_, verdict in verdicts.values():
-        yield _Part(f"Exercise {verdict.exercise}", (), _card(verdict), number_)
+            anchor, verdict = verdicts.pop(exercises[id(cell)].number)
+            yield _Part(heading or f"Exercise {verdict.exercise}", () if one.problem else sources, _card(verdict), anchor)
+    for anchor, verdict in verdicts.values():
+        yield _Part(f"Exercise {verdict.exercise}", (), _card(verdict), anchor)
     for text in texts.values():
         yield _in_words(text, text.grade_id)
 
 
 def _in_words(text: FreeText, heading: str) -> _Part:
     """An answer that a person judges."""
-    words = "" if text.text.strip() == FREE_TEXT else _cut(text.text)
+    words = _cut(answered(text))
     shown = Markup('<div class="words">{}</div>').format(words) if words.strip() else _nothing()
     symbol = CARDS[BY_A_PERSON][0]
     card = _frame(BY_A_PERSON, symbol, f"{heading}: {BY_A_PERSON} ({_counted(text.points)})", "", ())
@@ -237,5 +252,3 @@ def _frame(state: str, symbol: str, title: str, message: str, details: tuple[tup
         parts.append(Markup('<div class="message">{}</div>').format(_cut(message)))
     parts += [Markup("<div>{}: <code>{}</code></div>").format(clean(label), _cut(value)) for label, value in details]
     return Markup("\n").join(parts) + Markup("</div>")
-
-

@@ -103,7 +103,9 @@ def canvas_csv(graded: Sequence[Graded], roster: Path | None = None, *, texts: P
     marks = _marks(graded, texts)
     book = _canvas_roster(roster) if roster else _Roster(list(CANVAS), {}, [])
     matched, strangers = _match(marks.learners, book)
-    columns = {lesson: book.assignments.get(_fold(lesson)) or book.assignments.get(_fold(lesson[3:])) for lesson in marks.possible}
+    columns = {
+        lesson: book.assignments.get(_fold(lesson)) or book.assignments.get(_fold(lesson[3:])) for lesson in marks.possible
+    }
     width = len(book.header)
     points = [column[1] if column else number(marks.possible[lesson]) for lesson, column in columns.items()]
     rows: list[list] = [["    Points Possible", *[""] * (width - 1), *points]]
@@ -126,7 +128,7 @@ class _Roster:
 
 def _canvas_roster(path: Path) -> _Roster:
     header, *rows = read_table(path) or [[]]
-    if "Section" not in header or not header[0].strip() in ("Student", "LastName"):
+    if "Section" not in header or header[0].strip() not in ("Student", "LastName"):
         raise TableError(f"{path} is no export of Canvas's gradebook (no columns Student … Section); {EXPORT}")
     width = header.index("Section") + 1
     rows = [row + [""] * (len(header) - len(row)) for row in rows]
@@ -190,7 +192,7 @@ def _canvas_notes(roster: Path | None, marks: _Marks, columns: Mapping, stranger
             yield f"{lesson}: no assignment of that name, so Canvas offers to make one"
         elif _as_number(column[1]) != round(marks.possible[lesson], 10):
             most = number(marks.possible[lesson])
-            yield f"{lesson}: Canvas has {column[1].strip() or 'no'} points for it, the exercises give {most}: change it in Canvas"
+            yield f"{lesson}: the exercises give {most} points, Canvas has {column[1].strip() or 'none'}: change it there"
 
 
 def _as_number(text: str) -> float | None:

@@ -12,13 +12,13 @@ from xml.etree import ElementTree
 
 from course_lib.classroom.check import PASSED
 from course_lib.classroom.grading import feedback
-from course_lib.classroom.grading.results import UNREADABLE, FreeText, Graded, Verdict
+from course_lib.classroom.grading.results import UNREADABLE, Graded, Verdict
 from course_lib.classroom.grading.tables import TableError, cell, clean, csv_text, number, read_records, write
-from course_lib.classroom.masters import FREE_TEXT, Master
+from course_lib.classroom.masters import Master
 
 FORMAT = 1  # of report.json; goes up when a reader would have to change
 LONGEST_TITLE = 500  # characters of a message in report.xml's attributes; the element's text has all of it
-GRADES = ("learner", "lesson", "earned", "total", "by a person", "passed", "exercises", "problem", "notes", "source")
+GRADES = ("learner", "lesson", "earned", "total", "text_points", "passed", "exercises", "problem", "notes", "source")
 EXERCISES = ("learner", "lesson", "exercise", "state", "earned", "points", "message", "seconds")
 TEXTS = ("learner", "lesson", "grade_id", "points", "earned", "text")
 
@@ -40,7 +40,7 @@ def write_reports(
 
     masters: lesson → master, for headings and order; answers: (learner, lesson) → grade_id → the learner's source;
     seconds: wall time of the batch. The tables are UTF-8 with a byte-order mark, which spreadsheets need for names such as
-    李明 and pandas skips; no cell is a formula. Points that a person wrote into texts.csv stay (see `awarded`).
+    李明 and pandas skips; a cell that looks like a formula starts with '. Points that a person wrote into texts.csv stay (see `awarded`).
     Raises ReportError where the folder cannot be written; each file is whole, the old one or the new one.
     """
     try:
@@ -162,8 +162,8 @@ def _write_texts(graded: Sequence[Graded], path: Path) -> None:
     except TableError:
         aside = path.exists()
     rows = []
-    for one, text in ((one, text) for one in graded for text in one.texts):
-        written = answered(text)
+    for one, text in ((each, text) for each in graded for text in each.texts):
+        written = feedback.answered(text)
         key = (cell(one.learner), cell(one.lesson), cell(text.grade_id), _words(cell(written)))
         rows.append((one.learner, one.lesson, text.grade_id, text.points, before.pop(key, ""), written))
     if aside or before:
@@ -182,8 +182,3 @@ def _given(path: Path) -> dict[tuple[str, str, str, str], str]:
 
 def _words(text: str) -> str:
     return " ".join(text.split())
-
-
-def answered(text: FreeText) -> str:
-    """The learner's words; empty where the invitation to write still stands."""
-    return "" if text.text.strip() == FREE_TEXT else text.text

@@ -21,7 +21,7 @@ class TableError(ValueError):
 
 
 def clean(text: str) -> str:
-    """The text with � for every character that XML forbids or that would turn or hide its neighbours; lines end in \\n."""
+    """The text with � for every character that XML forbids or that would turn its neighbours around; one kind of line end."""
     return UNPRINTABLE.sub("�", text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
