@@ -23,8 +23,9 @@ def test_the_page_shows_answers_and_cards_in_the_lessons_order():
     order = [
         "90 · Small things", "ann", "2026-03-04", "0.1 of 0.3 points", "1 of 2 exercises passed", "2 more",
         "Exercise 90.1 · A half & more", "def half ( x )", "✔ Exercise 90.1: passed (0.1 points)",
-        "Exercise 90.2 · In words", "It is.", "read by your teacher (2 points)",
-        "Exercise 90.3 · Twice", "twice = 3", "✘ Exercise 90.3: not passed (0 of 0.2 points)", "add 'x', then double", "Seen: 3",
+        "Exercise 90.2 · In words", "It is.", "✎ Exercise 90.2: read by your teacher (2 points)",
+        "Exercise 90.3 · Twice", "twice = 3", "✘ Exercise 90.3: not passed (0 of 0.2 points)",
+        "add 'x', then double", "Seen: 3",
     ]  # fmt: skip
     squeezed = re.sub(r"\s+", "", words)
     places = [squeezed.find(re.sub(r"\s+", "", part)) for part in order]

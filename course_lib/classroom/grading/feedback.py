@@ -207,7 +207,7 @@ def _in_words(text: FreeText, heading: str) -> _Part:
     words = _cut(answered(text))
     shown = Markup('<div class="words">{}</div>').format(words) if words.strip() else _nothing()
     symbol = CARDS[BY_A_PERSON][0]
-    card = _frame(BY_A_PERSON, symbol, f"{heading}: {BY_A_PERSON} ({_counted(text.points)})", "", ())
+    card = _frame(BY_A_PERSON, symbol, f"{heading.split(' · ')[0]}: {BY_A_PERSON} ({_counted(text.points)})", "", ())
     return _Part(heading, (shown,), card)
 
 

@@ -40,7 +40,8 @@ def write_reports(
 
     masters: lesson → master, for headings and order; answers: (learner, lesson) → grade_id → the learner's source;
     seconds: wall time of the batch. The tables are UTF-8 with a byte-order mark, which spreadsheets need for names such as
-    李明 and pandas skips; a cell that looks like a formula starts with '. Points that a person wrote into texts.csv stay (see `awarded`).
+    李明 and pandas skips; a cell that looks like a formula starts with '. Points that a person wrote into texts.csv stay
+    (see `awarded`).
     Raises ReportError where the folder cannot be written; each file is whole, the old one or the new one.
     """
     try:
@@ -97,7 +98,8 @@ def junit(graded: Sequence[Graded], *, started: datetime) -> str:
     """
     root = ElementTree.Element("testsuites", name="course grade")
     for one in graded:
-        suite = ElementTree.SubElement(root, "testsuite", name=_name(one), timestamp=started.isoformat(timespec="seconds"))
+        suite = ElementTree.SubElement(root, "testsuite", name=_name(one), skipped="0")
+        suite.set("timestamp", started.isoformat(timespec="seconds"))
         properties = ElementTree.SubElement(suite, "properties")
         for name, value in (("earned", one.earned), ("total", one.total)):
             ElementTree.SubElement(properties, "property", name=name, value=number(value))
@@ -129,7 +131,6 @@ def _count(element: ElementTree.Element, suites: Sequence[ElementTree.Element], 
     """Set the sums that readers of JUnit's XML expect."""
     for name, path in (("tests", "testcase"), ("failures", "testcase/failure"), ("errors", "testcase/error")):
         element.set(name, str(sum(len(suite.findall(path)) for suite in suites)))
-    element.set("skipped", "0")
     element.set("time", f"{seconds:.3f}")
 
 
