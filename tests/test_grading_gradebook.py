@@ -9,6 +9,7 @@ from graded_batch import LESSON, graded, judge, report, rows
 from course_lib.classroom.check import PASSED
 from course_lib.classroom.grading import tables
 from course_lib.classroom.grading.gradebook import canvas_csv, nbgrader_csv
+from course_lib.classroom.grading.results import Graded
 
 
 @pytest.mark.parametrize(
@@ -81,7 +82,7 @@ def canvas_marks(learner, roster):
     ("learner", "who"),
     [
         ("arendtann", "101"), ("Ann Arendt", "101"), ("Arendt, Ann", "101"), ("ann", "101"), ("ANN@example.org", "101"),
-        ("s-1", "101"), ("101", "101"), ("arendtann_101", "101"), ("liming_103", "103"), ("lm", "102"),
+        ("s-1", "101"), ("101", "101"), ("arendtann-101", "101"), ("liming-103", "103"), ("liming-104", "liming-104"), ("lm", "102"),
         ("liming", "liming"), ("stranger", "stranger"), ("=cmd", "'=cmd"),
     ],
 )  # fmt: skip
@@ -131,6 +132,14 @@ def test_canvas_without_a_roster_has_names_and_says_so():
         {"Student": "ann", "ID": "", "SIS Login ID": "", "Section": "", LESSON: "0.1"},
     ]
     assert "names only" in book.notes[-1]
+
+
+def test_a_notebook_of_an_unknown_lesson_has_no_column(canvas):
+    lost = Graded("zoe", "", "x.ipynb", (), problem="nothing tells which lesson this is")
+    assert rows(canvas_csv([graded("ann"), lost], canvas).files["gradebook.csv"]) == rows(
+        canvas_csv([graded("ann")], canvas).files["gradebook.csv"]
+    )
+    assert [row["student_id"] for row in rows(nbgrader_csv([graded("ann"), lost]).files["grades.csv"])] == ["ann"]
 
 
 def test_another_table_is_no_export_of_canvas(tmp_path):

@@ -115,6 +115,14 @@ def test_junit_of_a_notebook_without_verdicts_is_an_error():
     assert (case.get("name"), case[0].tag, case[0].get("message")) == ("notebook", "error", "bob.zip is encrypted")
 
 
+def test_a_notebook_of_an_unknown_lesson_has_its_page_and_case(tmp_path):
+    out = report([Graded("bob", "", "x.ipynb", (), problem="Nothing tells which lesson this is.")], tmp_path)
+    words = Page((out / "feedback/bob/unknown.html").read_text()).words
+    assert "A notebook of an unknown lesson" in words and "Nothing tells which lesson this is." in words
+    assert ElementTree.parse(out / "report.xml").find(".//testcase").get("classname") == "bob.unknown"
+    assert read(out / "grades.csv")[0]["lesson"] == ""
+
+
 def test_junit_takes_any_text():
     text = junit([graded(EVIL, message=EVIL * 100)], started=STARTED)
     (failure,) = ElementTree.fromstring(text.encode()).iter("failure")

@@ -136,7 +136,7 @@ def page(one: Graded, master: Master | None, answers: Mapping[str, str], *, star
     """
     return TEMPLATE.render(
         one=one,
-        title=_title(master) or one.lesson,
+        title=_title(master) or one.lesson or "A notebook of an unknown lesson",
         parts=list(_parts(one, master, answers)),
         passed=sum(verdict.state == PASSED for verdict in one.verdicts),
         by_hand=sum(text.points for text in one.texts),

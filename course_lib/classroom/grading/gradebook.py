@@ -54,7 +54,7 @@ class _Marks:
 def _marks(graded: Sequence[Graded], texts: Path | None) -> _Marks:
     given = awarded(texts) if texts else {}
     earned, possible, waiting = {}, defaultdict(float), 0
-    for one in graded:
+    for one in (each for each in graded if each.lesson):
         by_hand = [given.get((cell(one.learner), cell(one.lesson), cell(text.grade_id))) for text in one.texts]
         waiting += by_hand.count(None)
         earned[one.learner, one.lesson] = one.earned + sum(points or 0 for points in by_hand)
@@ -155,9 +155,8 @@ def _match(learners: Sequence[str], book: _Roster) -> tuple[dict[int, str], list
             by_name[key].add(position)
     matched, strangers = {}, []
     for learner in learners:
-        ends = re.search(r"[_-](\d+)$", learner)
-        keys = [learner.casefold(), *([ends.group(1)] if ends else [])]
-        rows = next((by_id[key] for key in keys if key in by_id), None) or by_name.get(_fold(learner), set())
+        name, _, number_ = learner.rpartition("-")  # as submissions tell two of one name apart
+        rows = by_id[learner.casefold()] or by_id[number_] & by_name[_fold(name)] or by_name[_fold(learner)]
         position = next(iter(rows)) if len(rows) == 1 else -1
         if position < 0 or position in matched:
             strangers.append(learner)

@@ -16,6 +16,7 @@ from course_lib.classroom.grading.results import UNREADABLE, Graded, Verdict
 from course_lib.classroom.grading.tables import TableError, cell, clean, csv_text, number, read_records, write
 from course_lib.classroom.masters import Master
 
+UNKNOWN = "unknown"  # stands for the lesson of a notebook where nothing tells it
 FORMAT = 1  # of report.json; goes up when a reader would have to change
 LONGEST_TITLE = 500  # characters of a message in report.xml's attributes; the element's text has all of it
 GRADES = ("learner", "lesson", "earned", "total", "text_points", "passed", "exercises", "problem", "notes", "source")
@@ -54,7 +55,7 @@ def write_reports(
         for one in graded:
             sources = answers.get((one.learner, one.lesson), {})
             page = feedback.page(one, masters.get(one.lesson), sources, started=started)
-            write(out / "feedback" / folders[one.learner] / f"{one.lesson}.html", page)
+            write(out / "feedback" / folders[one.learner] / f"{one.lesson or UNKNOWN}.html", page)
     except OSError as error:
         where, why = error.filename or out, error.strerror or error
         raise ReportError(
@@ -114,7 +115,7 @@ def junit(graded: Sequence[Graded], *, started: datetime) -> str:
 
 
 def _name(one: Graded) -> str:
-    return clean(f"{one.learner}.{one.lesson}")
+    return clean(f"{one.learner}.{one.lesson or UNKNOWN}")
 
 
 def _case(verdict: Verdict, one: Graded) -> ElementTree.Element:
