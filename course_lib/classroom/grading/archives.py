@@ -48,8 +48,8 @@ class Entry:
 class Allowance:
     """What may still be read for one learner."""
 
-    bytes: int = LEARNER
-    notebooks: int = field(default=NOTEBOOKS)
+    bytes: int = field(default_factory=lambda: LEARNER)
+    notebooks: int = field(default_factory=lambda: NOTEBOOKS)
 
     def read(self, file: IO[bytes], most: int) -> bytes:
         """All of a file, counted while reading; Unreadable where it is larger than `most` or than what is left."""

@@ -42,12 +42,19 @@ class Owner:
 
 @dataclass(frozen=True)
 class Place:
-    """What one name says: owner (None where the file's name has to do), lesson or "", number of the attempt."""
+    """What one name says.
+
+    owner: None where no part of the name is a learner's; lesson: by a folder or the file's name, "" without; attempt: the
+    platform's numbers; copy: the number that a browser adds, as in "x (1)"; folder: the plain folder that is the owner's;
+    direct: whether the path that was given bears the owner's name.
+    """
 
     owner: Owner | None
     lesson: str = ""
     attempt: tuple[int, int] = (0, 0)
-    folder: str = ""  # the plain folder that the owner's name comes from
+    copy: int = 0
+    folder: str = ""
+    direct: bool = False
 
 
 def place(parts: Sequence[str], lessons: Sequence[str], scope: str) -> Place:
@@ -58,44 +65,40 @@ def place(parts: Sequence[str], lessons: Sequence[str], scope: str) -> Place:
     what a file name holds besides the lesson's. owner is None where none of these is there.
     """
     rest = list(parts)
-    if "submitted" in rest[:-1]:
-        rest = rest[rest.index("submitted") + 1 :]
     while len(rest) > 1 and is_structure(rest[0], lessons):
         del rest[0]
-    lesson, attempt = of_file(parts[-1], lessons)
+    lesson, copy = of_file(parts[-1], lessons)
     lesson = lesson or next(filter(None, (of_folder(part, lessons)[0] for part in reversed(parts[:-1]))), "")
-    own, first = rest[0] if len(rest) > 1 else _stem(rest[0]), len(rest) > 1 or rest[0].lower().endswith(".zip")
+    own, first = rest[0] if len(rest) > 1 else stem(rest[0]), len(rest) > 1 or rest[0].lower().endswith(".zip")
     if match := MOODLE.match(own):
-        return Place(Owner(match["name"], match["number"], scope), lesson, attempt)
+        return Place(Owner(match["name"], match["number"], scope), lesson, copy=copy)
     if match := CANVAS.match(own):
-        return Place(Owner(match["name"], match["number"], "canvas"), lesson, (attempt[0], int(match["attempt"])))
+        return Place(Owner(match["name"], match["number"], "canvas"), lesson, (copy, int(match["attempt"])))
     if first:
-        return Place(Owner(repository(own, lessons)), lesson, attempt, own)
-    return Place(_flat(own, lessons), lesson, attempt)
+        return Place(Owner(repository(own, lessons)), lesson, copy=copy, folder=own)
+    return Place(_flat(own, lessons), lesson, copy=copy)
 
 
-def _flat(stem: str, lessons: Sequence[str]) -> Owner | None:
+def _flat(own: str, lessons: Sequence[str]) -> Owner | None:
     """Learner of a file that lies in no learner's folder, by what its name holds besides the lesson's."""
-    left, mark, right = stem.rpartition("__")
+    left, mark, right = own.rpartition("__")
     if mark and left.strip():
         return Owner(right if of_folder(left, lessons)[0] and not of_stem(right, lessons)[0] else left)
-    lesson, rest = of_stem(COPY.sub("", stem), lessons)
+    lesson, rest = of_stem(COPY.sub("", own), lessons)
     words = [word for word in re.split(r"[\W_]+", rest) if word and not word.isdigit() and not re.fullmatch(r"v\d+", word)]
     return Owner(rest) if lesson and any(word.lower() not in VERSIONS for word in words) else None
 
 
-def of_file(name: str, lessons: Sequence[str]) -> tuple[str, tuple[int, int]]:
-    """Lesson ("" if none or several fit) and attempt of a file's name, whatever its platform put before and after it."""
-    stem = _stem(name)
+def of_file(name: str, lessons: Sequence[str]) -> tuple[str, int]:
+    """Lesson ("" if none or several fit) and number of the copy in a file's name, whatever its platform put around it."""
+    own = stem(name)
     for mark in (MOODLE, CANVAS):
-        match = mark.match(stem)
-        stem = match["file"] if match and match["file"] else stem
-    copy = COPY.search(stem)
-    attempt = int(next(filter(None, copy.groups()), 0)) if copy else 0
-    stem = COPY.sub("", stem)
-    left, mark, right = stem.rpartition("__")
-    found = of_stem(right, lessons)[0] or of_stem(left, lessons)[0] if mark else of_stem(stem, lessons)[0]
-    return found, (attempt, 0)
+        match = mark.match(own)
+        own = match["file"] if match and match["file"] else own
+    copy = COPY.search(own)
+    number = int(next(filter(None, copy.groups()), 0)) if copy else 0
+    tries = [part for text in (COPY.sub("", own), own) for part in reversed(text.rpartition("__")) if part]
+    return next(filter(None, (of_stem(text, lessons)[0] for text in tries)), ""), number
 
 
 def of_stem(text: str, lessons: Sequence[str]) -> tuple[str, str]:
@@ -124,7 +127,7 @@ def of_folder(text: str, lessons: Sequence[str]) -> tuple[str, str]:
 
 def repository(folder: str, lessons: Sequence[str]) -> str:
     """Learner of a folder: "04-dot-product-mei-main" is Mei's, any other folder bears its learner's name."""
-    name = BRANCH.sub("", _stem(folder))
+    name = BRANCH.sub("", stem(folder))
     return of_folder(name, lessons)[1] or name
 
 
@@ -144,7 +147,8 @@ def of_root(names: Iterable[str], lessons: Sequence[str]) -> Owner:
     return Owner("unnamed")
 
 
-def _stem(name: str) -> str:
+def stem(name: str) -> str:
+    """A file's name without .ipynb or .zip."""
     return re.sub(r"\.(ipynb|zip)$", "", name, flags=re.IGNORECASE)
 
 
@@ -200,8 +204,11 @@ def _letters(name: str) -> str:
 
 
 def unwrapped(listed: list[tuple[str, ...]], lessons: Sequence[str]) -> int:
-    """How many outer folders hold the whole class and are no learner's: 1 where all names share a first folder below which
-    several folders hold a file for the same lesson, or bear a platform's marks; else 0."""  # fmt: skip
+    """How many outer folders hold a class and are no learner's, 0 or 1.
+
+    One where all names share a first folder, below which several folders hold a file for the same lesson, or a name bears
+    a platform's marks.
+    """
     if not listed or len({parts[0] for parts in listed}) > 1 or any(len(parts) < 2 for parts in listed):
         return 0
     if is_structure(listed[0][0], lessons) or MOODLE.match(listed[0][0]) or CANVAS.match(listed[0][0]):
@@ -216,13 +223,16 @@ def unwrapped(listed: list[tuple[str, ...]], lessons: Sequence[str]) -> int:
     return int(any(len(folders) > 1 for folders in inner.values()))
 
 
-def alone(places: Sequence[Sequence[Place]], roots: Sequence[Owner]) -> list[list[Place]]:
-    """Places of each given path, where a folder name that several paths have as their only one is nobody's.
+def settled(places: Sequence[Sequence[Place]], roots: Sequence[Owner]) -> list[list[Place]]:
+    """Places of each given path, where a folder that several paths hold alone, with the same lesson, is nobody's.
 
-    Ten zip files that each hold a folder `course-learning` come from ten learners: the files' own names tell them apart.
+    Ten zip files that each hold nothing but a folder `course-learning` come from ten learners: the files' own names tell
+    them apart. What a path's own name says is marked as direct.
     """
-    only = [folders.pop() if len(folders := {p.folder for p in found}) == 1 else "" for found in places]
-    return [
-        [replace(p, owner=root) if folder and only.count(folder) > 1 else p for p in found]
-        for found, folder, root in zip(places, only, roots, strict=True)
-    ]
+    seen = [{(p.folder, p.lesson) for p in found} for found in places]
+    shared = [len({f for f, _ in own}) == 1 and any(own & s for s in seen if s is not own) for own in seen]
+    result = []
+    for found, root, doubtful in zip(places, roots, shared, strict=True):
+        owned = [replace(p, owner=root) if doubtful and p.folder else p for p in found]
+        result.append([replace(p, direct=safe(p.owner.name) == safe(root.name)) for p in owned])
+    return result

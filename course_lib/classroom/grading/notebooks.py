@@ -11,6 +11,7 @@ import nbformat
 
 NESTED = 2_000_000  # brackets and braces: more would fill the memory before the first cell is seen
 ENCODINGS = ("gb2312", "cp1252", "latin-1")  # tried in this order where a file is not Unicode; the last one reads anything
+LONE = re.compile("[\ud800-\udfff]")  # halves of surrogate pairs, which no file can be written with
 CONFLICT = re.compile(r"^(<{7}|>{7}) ", re.MULTILINE)
 
 
@@ -119,13 +120,9 @@ def _listed(value) -> list:
 
 
 def _source(value) -> str:
-    """A source as text: a list of lines is joined, a lone half of a surrogate pair becomes a question mark."""
+    """A source as text: a list of lines is joined, half a surrogate pair becomes a replacement mark."""
     text = value if isinstance(value, str) else "".join(line for line in _listed(value) if isinstance(line, str))
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\ufffd", "?") if _lone(text) else text
-
-
-def _lone(text: str) -> bool:
-    return re.search("[\ud800-\udfff]", text) is not None
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if LONE.search(text) else text
 
 
 def _cell(cell: dict) -> Cell:

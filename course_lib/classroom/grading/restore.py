@@ -218,7 +218,7 @@ def _wanted(index: int, number: str, answer: masters.Cell) -> _Wanted:
 
 
 def defined(source: str) -> set[str]:
-    """Names that a cell defines outside of functions and classes; magics are passed over, a faulty cell is read by its lines."""
+    """Names that a cell defines outside of functions and classes; magics are passed over, faulty cells read line by line."""
     if len(source) <= PARSED:
         lines = [line for line in source.splitlines() if not line.lstrip().startswith(("%", "!", "?"))]
         try:

@@ -62,14 +62,14 @@ def collect(paths: Sequence[Path], *, lessons: Sequence[str]) -> list[Submission
     or else the last changed, is taken; `source` says so. Whatever cannot be read becomes a submission with a problem.
     Raises SubmissionError for a path that does not exist, and where nothing at all was handed in.
     """
-    paths = [Path(path) for path in paths]
+    paths = list(dict.fromkeys(Path(path).absolute() for path in paths))
     for path in paths:
         if not path.exists() and not path.is_symlink():
             raise SubmissionError(f"{path}: no such file or folder; give the files, folders or zip files that were handed in")
     listed, damaged = _listed(paths)
     roots = [names.of_root(_names_of(path), lessons) for path in paths]
-    placed = [_placed(entries, root, str(i), lessons) for i, (entries, root) in enumerate(zip(listed, roots, strict=True))]
-    placed = names.alone(placed, roots)
+    placed = [[names.place(parts, lessons, str(n)) for parts in _parts(found, lessons)] for n, found in enumerate(listed)]
+    placed = names.settled(_named(paths, listed, placed, roots), roots)
     found = [_broken(root, path, why, lessons) for root, path, why in zip(roots, paths, damaged, strict=True) if why]
     allowances: dict[Owner, Allowance] = defaultdict(Allowance)
     for path, entries, places in zip(paths, listed, placed, strict=True):
@@ -86,9 +86,8 @@ def collect(paths: Sequence[Path], *, lessons: Sequence[str]) -> list[Submission
 
 def _names_of(path: Path) -> list[str]:
     """Names that may be a learner's: a folder's or zip file's own, then those around it."""
-    full = path.absolute()
-    own = [] if full.suffix.lower() == ".ipynb" else [names._stem(full.name)]
-    return own + [folder.name for folder in full.parents]
+    own = [] if path.suffix.lower() == ".ipynb" else [names.stem(path.name)]
+    return own + [folder.name for folder in path.parents]
 
 
 def _listed(paths: Sequence[Path]) -> tuple[list[list[Entry]], list[str]]:
@@ -101,27 +100,34 @@ def _listed(paths: Sequence[Path]) -> tuple[list[list[Entry]], list[str]]:
                 entries = holder.entries()
         except Unreadable as error:
             why = str(error)
-        if any("submitted" in entry.parts[:-1] for entry in entries):
-            entries = [entry for entry in entries if "submitted" in entry.parts[:-1]]
+        if any(entry.parts[0] == "submitted" for entry in entries):  # beside it lie nbgrader's source, release, feedback …
+            entries = [entry for entry in entries if entry.parts[0] == "submitted"]
         listed.append(entries)
         damaged.append(why)
     return listed, damaged
 
 
-def _placed(entries: Sequence[Entry], root: Owner, scope: str, lessons: Sequence[str]) -> list[Place]:
-    """Owner and lesson of each entry of one path; files without a name of their own are the root's, or bear their learners'."""
-    skip = names.unwrapped([entry.parts for entry in entries], lessons)
-    places = [names.place(entry.parts[skip:], lessons, scope) for entry in entries]
-    nameless = [entry for entry, place in zip(entries, places, strict=True) if place.owner is None and not place.lesson]
+def _parts(entries: Sequence[Entry], lessons: Sequence[str]) -> list[tuple[str, ...]]:
+    """Names of the entries of one path, without a folder that holds them all and is nobody's."""
+    parts = [entry.parts for entry in entries]
+    skip = names.unwrapped(parts, lessons)
+    return [p[skip:] for p in parts]
+
+
+def _named(
+    paths: Sequence[Path], listed: list[list[Entry]], placed: list[list[Place]], roots: list[Owner]
+) -> list[list[Place]]:
+    """Owners for the files whose names hold no learner's: what was given, or, where that would be one for many, their names."""
+    given = Counter(path.name for path in paths)
     result = []
-    for entry, place in zip(entries, places, strict=True):
-        stem = names._stem(entry.parts[-1])
-        own = (
-            Owner(stem)
-            if entry in nameless and (len(nameless) > 1 or isinstance(entry.key, Path) and len(entries) == 1)
-            else root
-        )
-        result.append(place if place.owner else replace(place, owner=own))
+    for path, entries, places, root in zip(paths, listed, placed, roots, strict=True):
+        nameless = sum(place.owner is None and not place.lesson for place in places)
+        own = nameless > 1 or nameless and entries[0].key == path and given[path.name] == 1
+        owners = [
+            Owner(names.stem(e.parts[-1])) if own and not place.lesson else root
+            for e, place in zip(entries, places, strict=True)
+        ]
+        result.append([p if p.owner else replace(p, owner=o) for p, o in zip(places, owners, strict=True)])
     return result
 
 
@@ -130,7 +136,7 @@ def _label(path: Path, entry: Entry) -> str:
 
 
 def _broken(root: Owner, path: Path, why: str, lessons: Sequence[str]) -> _Found:
-    return _Found(root, names.of_file(path.name, lessons)[0], str(path), (0,), problem=f"The file {why}.")
+    return _Found(root, names.of_file(path.name, lessons)[0], str(path), (False,), problem=f"The file {why}.")
 
 
 def _read(holder, entry: Entry, place: Place, source: str, allowance: Allowance, lessons: Sequence[str]) -> list[_Found]:
@@ -142,27 +148,34 @@ def _read(holder, entry: Entry, place: Place, source: str, allowance: Allowance,
                 return [f for e in inner.entries() for f in _inside(inner, e, entry, place, source, allowance, lessons)]
     except Unreadable as error:
         return [_Found(place.owner, place.lesson, source, _rank(entry, place, False), problem=f"The file {error}.")]
-    lesson = _lesson(entry, place, data, lessons)
-    return [] if lesson is None else [_Found(place.owner, lesson, source, _rank(entry, place, True), data)]
+    lesson = _lesson(entry, data, lessons)
+    if lesson is None:
+        return []
+    return [_Found(place.owner, lesson or place.lesson, source, _rank(entry, place, True, bool(lesson)), data)]
 
 
 def _inside(inner, entry: Entry, outer: Entry, place: Place, source: str, allowance: Allowance, lessons) -> list[_Found]:
     """An entry of a learner's zip file: its owner is the zip file's, whatever it is called; no third level is opened."""
     source = f"{source}: {'/'.join(entry.parts)}"
     own = names.place(entry.parts, lessons, "")
-    place = Place(place.owner, own.lesson or place.lesson, max(place.attempt, own.attempt))
+    place = Place(place.owner, own.lesson or place.lesson, max(place.attempt, own.attempt), own.copy, direct=place.direct)
     if entry.is_archive:
         why = "The file is a zip file in a zip file in a zip file; hand in the notebooks alone."
         return [_Found(place.owner, place.lesson, source, _rank(entry, place, False), problem=why)]
     return _read(inner, entry, place, source, allowance, lessons)
 
 
-def _rank(entry: Entry, place: Place, readable: bool) -> tuple:
-    """What can be read comes first, then what is no copy of the solutions, then the attempt, then the date."""
-    return (1 + readable, "solutions" not in entry.parts[:-1], place.attempt, entry.modified)
+def _rank(entry: Entry, place: Place, readable: bool, told: bool = True) -> tuple:
+    """The largest counts.
+
+    What was given under the learner's name comes first, so that nobody's files replace those of another; then what can be
+    read, says itself which lesson it is, and is no copy of the solutions; then attempt, minute, and number of the copy.
+    """
+    own = "solutions" not in entry.parts[:-1]
+    return (place.direct, readable, told, own, place.attempt, entry.modified // 60, place.copy, entry.modified)
 
 
-def _lesson(entry: Entry, place: Place, data: bytes, lessons: Sequence[str]) -> str | None:
+def _lesson(entry: Entry, data: bytes, lessons: Sequence[str]) -> str | None:
     """Lesson of a notebook; "" where nothing tells, None where it is one that was not asked for."""
     named = names.of_file(entry.parts[-1], lessons)[0]
     if named:
@@ -173,7 +186,7 @@ def _lesson(entry: Entry, place: Place, data: bytes, lessons: Sequence[str]) -> 
         if numbers:
             most = numbers.most_common(1)[0][0]
             return next((lesson for lesson in lessons if int(lesson[:2]) == most), None)
-    return place.lesson
+    return ""
 
 
 def _submissions(found: Iterable[_Found], lessons: Sequence[str]) -> list[Submission]:
