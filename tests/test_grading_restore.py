@@ -193,7 +193,7 @@ def test_all_marks_lost_and_the_last_cell_that_defines_it_counts():
     for cell in book["cells"]:
         cell["metadata"] = {}
     book["cells"].insert(FIRST, code("def area(r):\n    return 1"))
-    taken(book, notes=["found by", "found by"])
+    taken(book, notes=["90.1: the answer was found by", "90.2: the answer was found by", "90-3-why: the answer was found in"])
     assert back(book).extras == ((0, "def area(r):\n    return 1"),)
 
 
@@ -263,9 +263,9 @@ def test_an_answer_merged_with_its_check_is_an_answer():
 
 @pytest.mark.parametrize(
     "source",
-    ["%%time\ndef area(r):\n    return 1", "def area(r) return", "if True:\n    area = abs", "try:\n    pass\nexcept E:\n    area = 1",
-     "x, (area, *z) = 1, (2, 3)", "async def area(r): ...", "class area: ...", "area: int = 1", "def area(r):\n\treturn '\\d'\0",
-     "match 1:\n    case _:\n        area = 2", "for area in []: ...", "#" * 300_000 + "\ndef area(r): ..."],
+    ["%%time\ndef area(r):\n    return 1", "def area(r) return", "if True:\n    area = abs", "x, (area, *z) = 1, (2, 3)",
+     "try:\n    pass\nexcept E:\n    area = 1", "async def area(r): ...", "class area: ...", "area: int = 1",
+     "def area(r):\n\treturn '\\d'\0", "match 1:\n    case _:\n        area = 2", "for area in []: ...", "#" * 300_000 + "\ndef area(r): ..."],
 )  # fmt: skip
 def test_definitions_are_seen(source, recwarn):
     assert "area" in defined(source) and not recwarn
@@ -324,8 +324,8 @@ def test_old_formats_are_upgraded(version, caplog):
         (lambda t: t.encode("utf-16"), None),
         (lambda t: t.encode("utf-16-be"), None),
         (lambda t: t.encode("utf-32"), None),
-        (lambda t: t.replace("So it is.", "Größe").encode("latin-1"), "cp1252"),
-        (lambda t: t.replace("So it is.", "因为").encode("gb18030"), "gb2312"),
+        (lambda t: t.replace("So it is.", "Größe").encode("latin-1"), "Latin-1"),
+        (lambda t: t.replace("So it is.", "因为").encode("gb18030"), "GB2312"),
         (lambda t: t.replace("\n", "\r\n").encode(), None),
         (lambda t: t.replace("So it is.", "tab\there").encode(), None),
         (lambda t: t.replace('"outputs": []', '"outputs": [{"data": NaN}]').encode(), None),
@@ -417,8 +417,8 @@ _WHOLE = json.dumps(solved()).encode()
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
-        st.sampled_from(["cells", "worksheets", "source", "input", "metadata", "nbgrader", "grade_id", "cell_type", "nbformat", "level",
-                         "id"]), inner, max_size=5,
+        st.sampled_from("cells worksheets source input metadata nbgrader grade_id cell_type nbformat level id".split()),
+        inner, max_size=5,
     ),
     max_leaves=12,
 )  # fmt: skip

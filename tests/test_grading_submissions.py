@@ -259,8 +259,8 @@ def test_any_text_becomes_a_name_that_files_can_have(texts):
 
 @pytest.mark.parametrize(
     ("name", "safe"),
-    [("../../etc", "_.._etc"), ("..", "unnamed"), ("", "unnamed"), ("王美", "王美"), ("CON", "CON_"), ("a\u202eb\x00c\n d", "abc d"),
-     ("-rf", "rf"), ("C:\\x", "C__x"), ("e\u0301", "é")],
+    [("../../etc", "_.._etc"), ("..", "unnamed"), ("", "unnamed"), ("王美", "王美"), ("CON", "CON_"), ("-rf", "rf"),
+     ("a\u202eb\x00c\n d", "abc d"), ("C:\\x", "C__x"), ("e\u0301", "é")],
 )  # fmt: skip
 def test_safe_names(name, safe):
     assert names.safe(name) == safe
@@ -307,6 +307,19 @@ def test_links_are_not_followed(tmp_path):
     assert "is a link" in only.problem and only.data == b""
 
 
+def test_a_folder_that_cannot_be_looked_into_is_not_forgotten(tmp_path, monkeypatch):
+    put(tmp_path, {"mei/04_dot_product.ipynb": EMPTY, "jun/04_dot_product.ipynb": EMPTY})
+    original = os.scandir
+
+    def refused(path):
+        if Path(path).name == "mei":
+            raise PermissionError(13, "Permission denied", str(path))
+        return original(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    assert [(s.learner, bool(s.problem)) for s in collect([tmp_path], lessons=LESSONS)] == [("jun", False), ("mei", True)]
+
+
 def test_a_pipe_is_not_waited_for(tmp_path):
     (tmp_path / "mei").mkdir()
     os.mkfifo(tmp_path / "mei" / "04_dot_product.ipynb")
@@ -338,7 +351,7 @@ def test_locked_broken_and_odd_zip_files_cost_one_learner_only(tmp_path):
     assert "no zip file" in problem(tmp_path, b"")
     assert "no zip file" in problem(tmp_path, b"Rar!\x1a\x07")
     assert "unusual way" in problem(tmp_path, whole.replace(b"\x08\x00", b"\x0e\x00"))  # LZMA
-    assert "in a zip file in a zip file" in problem(tmp_path, zipped({"a.zip": zipped({"b.zip": whole})}), "mei/x.zip")
+    assert "in a zip file in a zip file" in problem(tmp_path / "new", zipped({"a.zip": zipped({"b.zip": whole})}), "mei/x.zip")
 
 
 def test_zips_within_zips_one_level(tmp_path):
@@ -369,6 +382,7 @@ def test_many_small_files_are_a_bomb_too(tmp_path, monkeypatch):
     assert "times the size" in chosen(tmp_path / "c").problem
     monkeypatch.setattr(archives, "NOTEBOOKS", 5)
     assert "more than 5 files" in chosen(tmp_path / "c").problem
+    monkeypatch.setattr(archives, "NOTEBOOKS", 500)
     monkeypatch.setattr(archives, "LEARNER", 50_000)
     assert "beyond the" in chosen(tmp_path / "c").problem
     monkeypatch.setattr(archives, "ENTRIES", 4)

@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO
 
-from course_lib.classroom.grading.notebooks import Unreadable
+from course_lib.classroom.grading.notebooks import Unreadable, chinese
 
 NOTEBOOK = 20_000_000  # bytes of one notebook
 ARCHIVE = 60_000_000  # bytes of a zip file that lies within a folder or another zip file
@@ -78,17 +78,21 @@ class Folder:
         return None
 
     def entries(self) -> list[Entry]:
-        """Notebooks and zip files below, in order of their names; links, hidden files and all others are passed over."""
+        """Notebooks and zip files below, in order of their names, and folders that cannot be looked into.
+
+        Links, hidden files and all others are passed over.
+        """
         if not self.path.is_dir():
             alone = Entry((self.path.name,), self.path, self.path.lstat().st_mtime)
             return [alone] if is_wanted(alone.parts) else []
-        found = []
-        for folder, names, files in os.walk(self.path):
+        found, closed = [], []
+        for folder, names, files in os.walk(self.path, onerror=closed.append):
             names[:] = sorted(name for name in names if not _hidden(name))
             below = Path(folder).relative_to(self.path).parts
             paths = [Path(folder, name) for name in sorted(files) if is_wanted((name,))]
             found += [Entry(_clean((*below, p.name)), p, p.lstat().st_mtime) for p in paths if not p.is_symlink()]
-        return found
+        closed = [Path(error.filename) for error in closed]
+        return found + [Entry((*_clean(p.relative_to(self.path).parts), ""), p, 0.0) for p in closed]
 
     def read(self, entry: Entry, most: int, allowance: Allowance) -> bytes:
         """Bytes of an entry; Unreadable says why not."""
@@ -191,12 +195,10 @@ def _name(info: zipfile.ZipInfo) -> str:
     if info.flag_bits & UTF8_NAME:
         return info.filename
     raw = info.orig_filename.split("\0")[0].encode("cp437", "replace")
-    for encoding in ("utf-8", "gb2312"):
-        try:
-            return raw.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-    return raw.decode("cp437")
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return chinese(raw) or raw.decode("cp437")
 
 
 def _modified(info: zipfile.ZipInfo) -> float:

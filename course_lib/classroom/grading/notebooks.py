@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import nbformat
 
 NESTED = 2_000_000  # brackets and braces: more would fill the memory before the first cell is seen
-ENCODINGS = ("gb2312", "cp1252", "latin-1")  # tried in this order where a file is not Unicode; the last one reads anything
+RARE = 0xD8  # first byte from which GB2312 holds its rarer half, and Latin-1 its common letters such as "öß"
 LONE = re.compile("[\ud800-\udfff]")  # halves of surrogate pairs, which no file can be written with
 CONFLICT = re.compile(r"^(<{7}|>{7}) ", re.MULTILINE)
 
@@ -46,18 +46,23 @@ def plain(source: str) -> str:
 
 
 def decode(data: bytes) -> tuple[str, str]:
-    """Text of a file, and its encoding: UTF-8, -16 or -32 with or without a mark, else the first of ENCODINGS that fits."""
+    """Text of a file, and its encoding: UTF-8, -16 or -32 with or without a mark, GB2312, or else Latin-1."""
     encoding = json.detect_encoding(data)
     try:
         return data.decode(encoding, "surrogatepass").removeprefix("\ufeff"), "utf"
     except UnicodeDecodeError:
-        pass
-    for encoding in ENCODINGS[:-1]:
-        try:
-            return data.decode(encoding), encoding
-        except UnicodeDecodeError:
-            continue
-    return data.decode(ENCODINGS[-1]), ENCODINGS[-1]
+        text = chinese(data)
+    return (data.decode("latin-1"), "Latin-1") if text is None else (text, "GB2312")
+
+
+def chinese(data: bytes) -> str | None:
+    """Text in GB2312, None where the bytes are not likely to be that."""
+    try:
+        text = data.decode("gb2312")
+    except UnicodeDecodeError:
+        return None
+    signs = [c.encode("gb2312")[0] < RARE for c in text if ord(c) > 127]
+    return text if 2 * sum(signs) > len(signs) else None
 
 
 def read(data: bytes) -> tuple[list[Cell], tuple[str, ...]]:
