@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import nbformat
 
-NESTED = 2_000_000  # brackets and braces: more would fill the memory before the first cell is seen
+NESTED = 1_000_000  # brackets and braces: more would fill the memory before the first cell is seen
 RARE = 0xD8  # first byte from which GB2312 holds its rarer half, and Latin-1 its common letters such as "öß"
 LONE = re.compile("[\ud800-\udfff]")  # halves of surrogate pairs, which no file can be written with
 CONFLICT = re.compile(r"^(<{7}|>{7}) ", re.MULTILINE)

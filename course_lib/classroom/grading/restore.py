@@ -71,8 +71,9 @@ class _Search:
     def __init__(self, master: masters.Master, cells: list[Cell], notes: list[str]):
         self.master, self.cells, self.notes = master, cells, notes
         kept = [c for c in master.cells if not c.is_wrong]
-        built = [(c.kind, plain(masters.unsolved(c, master.number_of(c) if c.is_answer else ""))) for c in kept]
-        self.lesson = set(built)
+        built = {(c.kind, plain(masters.unsolved(c, master.number_of(c) if c.is_answer else ""))) for c in kept}
+        self.given = [(c.kind, c.text) in built or c.untouched for c in cells]  # as handed out, in this edition or another
+        self.defined: dict[int, set[str]] = {}
         self.wanted = [_wanted(i, e.number, a) for i, e in enumerate(master.exercises) for a in e.answers]
         self.by_id = {w.grade_id: w for w in self.wanted}
         self.checks = [self._checks_of(e) for e in master.exercises]
@@ -85,11 +86,6 @@ class _Search:
         answers = {w.grade_id: self._answer(w) for w in self.wanted}
         texts = {c.nbgrader["grade_id"]: self._text(c) for c in _questions(self.master)}
         return Restored(answers, tuple(self._extras()), texts, tuple(self.notes))
-
-    def _given(self, position: int) -> bool:
-        """Whether a cell is as it was handed out, in this edition of the lesson or another."""
-        cell = self.cells[position]
-        return (cell.kind, cell.text) in self.lesson or cell.untouched
 
     # checks
 
@@ -105,7 +101,7 @@ class _Search:
     def _note_check(self, exercise: masters.Exercise, positions: list[int]) -> None:
         if not positions:
             self.notes.append(f"Exercise {exercise.number}: the check cell had been removed; the course's own was used.")
-        elif not any(self._given(p) for p in positions):
+        elif not any(self.given[p] for p in positions):
             self.notes.append(f"Exercise {exercise.number}: the check cell had been edited; the course's own was used.")
 
     def _is_check(self, position: int) -> bool:
@@ -115,7 +111,7 @@ class _Search:
 
     def _answer(self, wanted: _Wanted) -> str:
         marked = [p for p, cell in enumerate(self.cells) if cell.grade_id == wanted.grade_id]
-        filled = [p for p in marked if not self._given(p) and self.cells[p].text != wanted.stub]
+        filled = [p for p in marked if not self.given[p] and self.cells[p].text != wanted.stub]
         defining = [p for p in filled if self._defines(p, wanted)]
         if not defining:
             named = self._by_name(wanted, anywhere=not marked or bool(filled))
@@ -153,13 +149,15 @@ class _Search:
     def _is_free(self, position: int, wanted: _Wanted) -> bool:
         """Code of the learner's own that is no check, no answer taken already, and no other exercise's answer."""
         cell = self.cells[position]
-        if cell.kind != "code" or self._given(position) or self._is_check(position) or position in self.chosen.values():
+        if cell.kind != "code" or self.given[position] or self._is_check(position) or position in self.chosen.values():
             return False
         other = self.by_id.get(cell.grade_id)
         return other is None or other is wanted or not self._defines(position, other)
 
     def _defines(self, position: int, wanted: _Wanted) -> bool:
-        return bool(wanted.names) and wanted.names <= defined(self.cells[position].source)
+        if position not in self.defined:
+            self.defined[position] = defined(self.cells[position].source)
+        return bool(wanted.names) and wanted.names <= self.defined[position]
 
     # what stands around the answers
 
@@ -167,7 +165,7 @@ class _Search:
         ends = [self._end(index) for index in range(len(self.checks))]
         answers = {(g, self.cells[p].text) for g, p in self.chosen.items()}
         for position, cell in enumerate(self.cells):
-            if cell.kind != "code" or not cell.text or self._given(position) or self._is_check(position):
+            if cell.kind != "code" or not cell.text or self.given[position] or self._is_check(position):
                 continue
             if position in self.chosen.values() or (cell.grade_id, cell.text) in answers:
                 continue
@@ -205,7 +203,7 @@ class _Search:
         found = []
         for p in range(len(self.cells) if position is None else position + 1, len(self.cells)):
             cell = self.cells[p]
-            if cell.kind == "code" or self._given(p) or cell.grade_id:
+            if cell.kind == "code" or self.given[p] or cell.grade_id:
                 break
             found.append(cell.source.replace(masters.FREE_TEXT, "").strip())
         return "\n\n".join(filter(None, found))
