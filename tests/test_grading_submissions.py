@@ -145,6 +145,13 @@ def test_zip_files_that_hold_the_same_folder_stay_apart(tmp_path):
     assert found(tmp_path) == [("jun", DOT), ("mei", DOT)]  # as zip files in a folder, too
 
 
+def test_a_path_may_be_given_from_where_one_stands_and_twice(tmp_path, monkeypatch):
+    monkeypatch.chdir(put(tmp_path / "mei", {"04_dot_product.ipynb": EMPTY}))
+    (only,) = collect([Path("."), tmp_path / "mei", Path("../mei")], lessons=LESSONS)
+    assert only.learner == "mei" and "passed over" not in only.source
+    assert collect([Path("04_dot_product.ipynb")], lessons=LESSONS)[0].source == "04_dot_product.ipynb"
+
+
 def test_two_weeks_of_one_learner(tmp_path):
     put(tmp_path, {"four/mei/04_dot_product.ipynb": EMPTY, "five/mei/05_text_features.ipynb": EMPTY})
     assert found(tmp_path / "four", tmp_path / "five") == [("mei", DOT), ("mei", TEXT)]

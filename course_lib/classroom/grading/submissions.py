@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -62,7 +63,7 @@ def collect(paths: Sequence[Path], *, lessons: Sequence[str]) -> list[Submission
     or else the last changed, is taken; `source` says so. Whatever cannot be read becomes a submission with a problem.
     Raises SubmissionError for a path that does not exist, and where nothing at all was handed in.
     """
-    paths = list(dict.fromkeys(Path(path).absolute() for path in paths))
+    paths = list({os.path.abspath(path): Path(path) for path in paths}.values())
     for path in paths:
         if not path.exists() and not path.is_symlink():
             raise SubmissionError(f"{path}: no such file or folder; give the files, folders or zip files that were handed in")
@@ -86,8 +87,9 @@ def collect(paths: Sequence[Path], *, lessons: Sequence[str]) -> list[Submission
 
 def _names_of(path: Path) -> list[str]:
     """Names that may be a learner's: a folder's or zip file's own, then those around it."""
-    own = [] if path.suffix.lower() == ".ipynb" else [names.stem(path.name)]
-    return own + [folder.name for folder in path.parents]
+    full = Path(os.path.abspath(path))
+    own = [] if full.suffix.lower() == ".ipynb" else [names.stem(full.name)]
+    return own + [folder.name for folder in full.parents]
 
 
 def _listed(paths: Sequence[Path]) -> tuple[list[list[Entry]], list[str]]:
@@ -145,7 +147,7 @@ def _read(holder, entry: Entry, place: Place, source: str, allowance: Allowance,
         data = holder.read(entry, archives.ARCHIVE if entry.is_archive else archives.NOTEBOOK, allowance)
         if entry.is_archive:
             with box(data) as inner:
-                return [f for e in inner.entries() for f in _inside(inner, e, entry, place, source, allowance, lessons)]
+                return [f for e in inner.entries() for f in _inside(inner, e, place, source, allowance, lessons)]
     except Unreadable as error:
         return [_Found(place.owner, place.lesson, source, _rank(entry, place, False), problem=f"The file {error}.")]
     lesson = _lesson(entry, data, lessons)
@@ -154,7 +156,7 @@ def _read(holder, entry: Entry, place: Place, source: str, allowance: Allowance,
     return [_Found(place.owner, lesson or place.lesson, source, _rank(entry, place, True, bool(lesson)), data)]
 
 
-def _inside(inner, entry: Entry, outer: Entry, place: Place, source: str, allowance: Allowance, lessons) -> list[_Found]:
+def _inside(inner, entry: Entry, place: Place, source: str, allowance: Allowance, lessons: Sequence[str]) -> list[_Found]:
     """An entry of a learner's zip file: its owner is the zip file's, whatever it is called; no third level is opened."""
     source = f"{source}: {'/'.join(entry.parts)}"
     own = names.place(entry.parts, lessons, "")
