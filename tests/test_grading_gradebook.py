@@ -82,7 +82,8 @@ def canvas_marks(learner, roster):
     ("learner", "who"),
     [
         ("arendtann", "101"), ("Ann Arendt", "101"), ("Arendt, Ann", "101"), ("ann", "101"), ("ANN@example.org", "101"),
-        ("s-1", "101"), ("101", "101"), ("arendtann-101", "101"), ("liming-103", "103"), ("liming-104", "liming-104"), ("lm", "102"),
+        ("s-1", "101"), ("101", "101"), ("arendtann-101", "101"), ("liming-103", "103"), ("lm", "102"),
+        ("liming-104", "liming-104"),
         ("liming", "liming"), ("stranger", "stranger"), ("=cmd", "'=cmd"),
     ],
 )  # fmt: skip
