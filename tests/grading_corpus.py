@@ -176,7 +176,8 @@ def _drop(number: str) -> Callable:
 
 
 def _checks(notebook: dict) -> list[dict]:
-    return [cell for cell in notebook["cells"] if cell["metadata"].get("nbgrader", {}).get("grade")]
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    return [cell for cell in code if cell["metadata"].get("nbgrader", {}).get("grade")]
 
 
 def _drop_checks(notebook: dict) -> None:

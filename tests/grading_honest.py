@@ -29,9 +29,9 @@ def pickiest(scores, names):
     return best
 #= 90.5
 def sample(weights, share, k, rng):
-    left, drawn = list(range(len(weights))), []
+    left, drawn, total = list(range(len(weights))), [], sum(weights)
     for _ in range(k):
-        chances = [mix(weights[i] / sum(weights), 1 / len(weights), share) for i in left]
+        chances = [mix(weights[i] / total, 1 / len(weights), share) for i in left]
         mark = rng.random() * sum(chances)
         for place, chance in enumerate(chances):
             mark -= chance

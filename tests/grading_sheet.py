@@ -227,8 +227,8 @@ def pickiest(scores, names):  # the position
 # ### Exercise 90.5 · Draw films
 # 5 min · difficulty 3 of 3 · 2 points
 #
-# Write `sample(weights, share, k, rng)`: the positions of `k` different films, drawn with numpy's generator `rng`. The chance of a
-# film is your `mix` of its part of the weights and of 1 / n, by `share`. Any sequence may come back.
+# Write `sample(weights, share, k, rng)`: the positions of `k` different films, drawn with numpy's generator `rng`. The chance
+# of a film is your `mix` of its part of the weights and of 1 / n, by `share`. Any sequence may come back.
 
 
 # %% answer 90-5-sample
@@ -254,6 +254,9 @@ with check("90.5", points=2):
     weights = [float(i == expected) for i in range(8)]
     found = [int(list(sample(list(weights), 1.0, 1, np.random.default_rng()))[0]) for _ in range(5)]
     assert found == [expected] * 5, "with a share of 1 only the weights count"
+    halves = [1.0] * 100 + [0.0] * 100
+    found = [int(i) < 100 for _ in range(40) for i in sample(list(halves), 0.5, 20, np.random.default_rng())]
+    assert 0.66 < sum(found) / len(found) < 0.84, "both parts add up to 1 before they are mixed: weights / sum, and 1 / n"
     ### END HIDDEN TESTS
 
 
