@@ -105,6 +105,13 @@ def test_canvas_gets_the_columns_it_takes(canvas):
     assert [note[:30] for note in book.notes] == ["2 answers in words have no poi", "2 of the roster handed in noth"]
 
 
+@pytest.mark.parametrize("title", ["4 Dot Product (77)", "04_dot_product", "dot product (5)", "4. Dot product (77)"])
+def test_canvas_finds_the_assignment_by_the_lessons_name(title, canvas):
+    canvas.write_text(CANVAS.replace("4 Dot Product (77)", title), encoding="utf-8")
+    marks = rows(canvas_csv([graded("ann", lesson="04_dot_product")], canvas).files["gradebook.csv"])
+    assert [row[title] for row in marks[:2]] == ["10.00", "0.1"]
+
+
 def test_canvas_hears_of_what_does_not_fit(canvas):
     canvas.write_text(CANVAS.replace("2.30", "100").replace("4 Dot", "5 Dot"), encoding="utf-8")
     batch = [graded("ann"), graded("ann", lesson="04_dot_product"), graded("arendtann"), graded("=x")]
