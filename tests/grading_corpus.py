@@ -15,7 +15,7 @@ import grading_honest
 import grading_secrets
 import grading_values
 import nbformat
-from grading_cases import IDS, OUTSIDE, POINTS, RIGHT, WRONG, Case, as_bytes, cell_of, filled, own_cell, place, unsolved
+from grading_cases import OUTSIDE, POINTS, RIGHT, WRONG, Case, as_bytes, cell_of, filled, own_cell, place, unsolved
 
 __all__ = ["OUTSIDE", "Case", "cases"]
 PARTS = (
@@ -51,7 +51,7 @@ def scores() -> list[Case]:
 
 
 def unreadable() -> list[Case]:
-    """Files that are no notebooks."""
+    """Files that are no notebooks, and two with nothing in them."""
     good = as_bytes(filled(RIGHT))
     files = {
         "empty_file": (b"", "nothing was saved"),
@@ -64,15 +64,14 @@ def unreadable() -> list[Case]:
         "json_list": (b"[1, 2, 3]", "JSON, but no notebook"),
         "json_number": (b"12", "JSON, but no notebook"),
         "json_without_cells": (b'{"nbformat": 4, "nbformat_minor": 5, "metadata": {}}', "a notebook without cells"),
-        "cells_of_numbers": (b'{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [1, null, "x"]}', "no cells"),
         "nested_brackets": (b"[" * 200_000, "a bomb for parsers that recurse"),
         "nested_cells": (b'{"nbformat": 4, "metadata": {}, "cells": ' + b'[{"a":' * 100_000, "the same, further in"),
-        "future_format": (
-            b'{"nbformat": 99, "nbformat_minor": 0, "metadata": {}, "cells": []}',
-            "a format yet to come",
-        ),
     }
-    return [Case(name, data, (), why, readable=False) for name, (data, why) in files.items()]
+    hollow = b'{"nbformat": %d, "nbformat_minor": 5, "metadata": {}, "cells": %s}'
+    return [Case(name, data, (), why, readable=False) for name, (data, why) in files.items()] + [
+        Case("cells_of_numbers", hollow % (4, b'[1, null, "x", [], {}]'), (), "a notebook by its frame only"),
+        Case("future_format", hollow % (99, b"[]"), (), "a format yet to come, and empty"),
+    ]
 
 
 def formats() -> list[Case]:
@@ -225,23 +224,23 @@ def altered() -> list[Case]:
     """Right answers in a notebook whose cells were moved, lost or doubled."""
     stub = cell_of(unsolved(), "90.1")["source"]
     right, wrong = RIGHT["90.1"], WRONG["90.1"]
-    without = tuple(number for number in ALL if number != "90.4")
+    without, once = ("90.1", "90.2", "90.3", "90.5"), "Exercise 90.1"
     plain = RIGHT | {"90.1": PLAIN}
     below = filled(RIGHT | {"90.2": cell_of(unsolved(), "90.2")["source"]})
     place(below, RIGHT["90.2"], "90.2", below=True)
     first = {"90.1": stub}
     return [
-        _edited("answer_deleted", _drop("90.4"), "a cell that is gone", passed=without, notes=IDS["90.4"]),
-        _edited("answer_in_a_text_cell", _in_words, "code that nobody runs", passed=without, notes=IDS["90.4"]),
-        _edited("checks_deleted", _drop_checks, "the master has them", notes="90-2-check"),
+        _edited("answer_deleted", _drop("90.4"), "a cell that is gone", passed=without, notes="Exercise 90.4"),
+        _edited("answer_in_a_text_cell", _in_words, "turned by a slip of the keyboard", notes="Exercise 90.4"),
+        _edited("checks_deleted", _drop_checks, "the master has them", notes="Exercise 90.2"),
         _edited("cells_reversed", _reverse, "the master has the order"),
-        _edited("tags_lost", _lose_tags, "found again by the names that they define", notes=IDS["90.1"]),
-        _edited("ids_swapped", _swap_ids, "found again by the names that they define", answers=plain),
-        _edited("answers_merged", _merge, "two answers in one cell", notes=IDS["90.2"]),
-        _edited("answer_below_the_stub", _again(right), "pasted, and tried below", answers=RIGHT | first, notes=IDS["90.1"]),
-        _edited("answer_above_the_stub", _again(stub), "a copy kept for later", notes=IDS["90.1"]),
-        _edited("answer_tried_three_times", _again(wrong, right), "the last counts", answers=RIGHT | first, notes=IDS["90.1"]),
-        Case("answer_in_a_cell_below", as_bytes(below), ALL, "under the untouched cell, above the check"),
+        _edited("tags_lost", _lose_tags, "found again by the names that they define", notes=once),
+        _edited("ids_swapped", _swap_ids, "found again by those names", answers=plain, notes=once),
+        _edited("answers_merged", _merge, "two answers in one cell", notes="Exercise 90.2"),
+        _edited("answer_below_the_stub", _again(right), "pasted, and tried below", answers=RIGHT | first, notes=once),
+        _edited("answer_above_the_stub", _again(stub), "a copy kept for later", notes=once),
+        _edited("answer_tried_three_times", _again(wrong, right), "the last counts", answers=RIGHT | first, notes=once),
+        Case("answer_in_a_cell_below", as_bytes(below), ALL, "under the untouched cell", notes="Exercise 90.2"),
     ]
 
 
@@ -280,8 +279,10 @@ def forged() -> list[Case]:
     surrogate = as_bytes(filled(RIGHT)).replace(b"return share * a", b"return share * a # \\ud800\\n    return share * a")
     nothing = as_bytes(filled(RIGHT)).replace(b"return share * a", b"return \\u0000share * a")
     return [
-        _edited("points_raised", _points, "points come from the master", answers=single, passed=one, notes="90-1-check"),
-        _edited("checks_softened", _soft_checks, "checks come from the master", answers=WRONG, passed=(), notes="90-2-check"),
+        _edited("points_raised", _points, "points come from the master", answers=single, passed=one, notes="Exercise 90.1"),
+        _edited(
+            "checks_softened", _soft_checks, "checks come from the master", answers=WRONG, passed=(), notes="Exercise 90.2"
+        ),
         _edited("checks_of_ones_own", _own_checks, "another block that passes", answers=WRONG, passed=()),
         _edited("checks_as_answers", _unlock, "nothing is graded, says the file", answers=single, passed=one),
         _edited("answers_as_checks", _answers_as_checks, "an answer that calls itself a check"),
