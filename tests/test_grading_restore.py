@@ -254,6 +254,34 @@ def test_an_answer_cell_turned_into_another_kind(kind):
     taken(book, notes=[f"90.1: the answer cell had become a {kind} cell"])
 
 
+def test_two_answers_in_one_cell():
+    book = solved()
+    both = f"{AREA}\n{BEST}"
+    book["cells"][FIRST]["source"] = both
+    del book["cells"][SECOND]
+    result = back(book)
+    assert result.answers == {"90-1-area": both, "90-2-best": both} and result.extras == ()
+    assert "90.2: the answer was found in a cell that answers another exercise" in result.notes[0]
+
+
+def test_an_answer_to_a_later_exercise_is_none_to_this_one():
+    book = solved()
+    book["cells"][SECOND]["source"] = f"{AREA}\n{BEST}"
+    del book["cells"][FIRST]
+    assert back(book).answers["90-1-area"] == "" and "90-1-area) is missing" in back(book).notes[0]
+
+
+def test_answers_that_bear_the_marks_of_checks_are_answers():
+    book = solved()
+    for answer, check in ((FIRST, FIRST_CHECK), (SECOND, SECOND_CHECK)):
+        book["cells"][answer]["metadata"] = book["cells"][check]["metadata"]
+    taken(book, notes=["90.1: the answer was found by", "90.2: the answer was found by"])
+    book["cells"][FIRST_CHECK]["source"] = "pass"
+    taken(
+        book, notes=["90.1: the check cell had been edited", "90.1: the answer was found by", "90.2: the answer was found by"]
+    )
+
+
 def test_an_answer_merged_with_its_check_is_an_answer():
     book = solved()
     merged = AREA + "\n" + book["cells"].pop(FIRST_CHECK)["source"]

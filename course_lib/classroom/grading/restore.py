@@ -76,7 +76,7 @@ class _Search:
         self.defined: dict[int, set[str]] = {}
         self.wanted = [_wanted(i, e.number, a) for i, e in enumerate(master.exercises) for a in e.answers]
         self.by_id = {w.grade_id: w for w in self.wanted}
-        self.checks = [self._checks_of(e) for e in master.exercises]
+        self.checks = [self._checks_of(i, e) for i, e in enumerate(master.exercises)]
         self.chosen: dict[str, int] = {}
 
     def result(self) -> Restored:
@@ -89,9 +89,13 @@ class _Search:
 
     # checks
 
-    def _checks_of(self, exercise: masters.Exercise) -> list[int]:
+    def _checks_of(self, index: int, exercise: masters.Exercise) -> list[int]:
+        """Cells that judge the exercise, and cells with its check's id that are not in truth an answer to it."""
         grade_id = exercise.check.nbgrader["grade_id"]
-        return [p for p, cell in enumerate(self.cells) if cell.grade_id == grade_id or self._judges(cell) == exercise.number]
+        judging = {p for p, cell in enumerate(self.cells) if self._judges(cell) == exercise.number}
+        marked = {p for p, cell in enumerate(self.cells) if cell.grade_id == grade_id and p not in judging}
+        wanted = [w for w in self.wanted if w.index == index]
+        return sorted(judging | {p for p in marked if not any(self._defines(p, w) for w in wanted)})
 
     def _judges(self, cell: Cell) -> str:
         """Number of the exercise that a check cell is for; "" for other cells, and for an answer merged with its check."""
@@ -118,6 +122,8 @@ class _Search:
             if named is not None:
                 return self._take(wanted, named, self._why_by_name(wanted, marked, filled))
         found = defining or filled or marked
+        if not found and (shared := self._shared(wanted)) is not None:
+            return self._take(wanted, shared, "the answer was found in a cell that answers another exercise, too.")
         if not found:
             self.notes.append(f"Exercise {wanted.number}: the answer cell ({wanted.grade_id}) is missing.")
             return ""
@@ -145,6 +151,12 @@ class _Search:
         first, last = max(earlier, default=-1), min(later, default=len(self.cells))
         near = [p for p in found if first < p < last]
         return (near or (found if anywhere else []) or [None])[-1]
+
+    def _shared(self, wanted: _Wanted) -> int | None:
+        """The last answer to another exercise, above this one's check, that defines what is wanted here, too."""
+        end = min((p for positions in self.checks[wanted.index :] for p in positions), default=len(self.cells))
+        ours = [p for p in range(end) if self.cells[p].grade_id in self.by_id or p in self.chosen.values()]
+        return max((p for p in ours if not self.given[p] and self._defines(p, wanted)), default=None)
 
     def _is_free(self, position: int, wanted: _Wanted) -> bool:
         """Code of the learner's own that is no check, no answer taken already, and no other exercise's answer."""
