@@ -13,7 +13,7 @@ from course_lib.classroom.grading import tables
 from course_lib.classroom.grading.report import ReportError, awarded, junit
 from course_lib.classroom.grading.results import Graded
 
-FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", " =1", "＝1", "\r=1"]
+FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\tx", " =1", "＝1", "\r=1"]
 
 
 def test_a_batch_becomes_tables_reports_and_pages(tmp_path):
@@ -67,6 +67,11 @@ def test_no_cell_is_a_formula(text, tmp_path):
 
 def test_harmless_cells_stay_as_they_are():
     assert [tables.cell(text) for text in ("a = 1", "x-y", "", "'=1")] == ["a = 1", "x-y", "", "'=1"]
+
+
+def test_text_is_cleaned_of_what_turns_or_hides_it():
+    assert tables.clean("a\u202eb\u2066c\x00d\x1be\ud800f\x85g\ufffe") == "a�b�c�d�e�f�g�"
+    assert tables.clean("tab\t李明 é 😀\r\nnext\rlast\n") == "tab\t李明 é 😀\nnext\nlast\n"
 
 
 def test_a_cell_fits_into_a_spreadsheet():

@@ -12,7 +12,7 @@ from pathlib import Path
 UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"  # controls, turned text, halves of pairs
 )
-FORMULA = tuple("=+-@\t＝＋－＠")
+FORMULA = tuple("=+-@＝＋－＠")
 LONGEST_CELL = 32_000  # characters; a spreadsheet breaks a cell above 32,767
 
 
