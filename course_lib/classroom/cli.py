@@ -1,4 +1,4 @@
-"""The command line of the course: data, doctor, build, progress, check, map, experiments, serve and version."""
+"""The command line of the course: data, doctor, build, progress, check, grade, map, experiments, serve and version."""
 
 from __future__ import annotations
 
@@ -97,6 +97,42 @@ def check(
     console.print(shown)
     console.print(f"{sum(o.earned for o in outcomes):g} of {sum(o.points for o in outcomes):g} points")
     raise typer.Exit(0 if passed else 1)
+
+
+@app.command()
+def grade(
+    paths: Annotated[list[Path], typer.Argument(help="Notebooks, folders or zip files as a platform hands them out.")],
+    out: Annotated[Path, typer.Option(help="The folder for marks, reports and pages for learners.")],
+    jobs: Annotated[int, typer.Option(min=1, help="Answers judged at once.")] = 2,
+    sandbox: Annotated[
+        str | None, typer.Option(help="require, auto or off; require when there is more than one submission, else auto.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=1, help="Seconds of computing for each exercise.")] = 20,
+    scheduler: Annotated[str | None, typer.Option(help="Address of a running Dask scheduler that shares the work.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a batch that was interrupted.")] = False,
+    roster: Annotated[Path | None, typer.Option(help="A gradebook exported by Canvas, for the table that it imports.")] = None,
+) -> None:
+    """Grade a class: the master's checks against every learner's answers, run where they can do no harm.
+
+    Exit status 0: everything was judged; 1: some notebooks could not be read; 2: the batch did not come to its end.
+    """
+    from course_lib.classroom.grading.command import BatchError, grade_class
+
+    try:
+        summary = grade_class(
+            paths, out, jobs=jobs, sandbox=sandbox, seconds=seconds, scheduler=scheduler, resume=resume, roster=roster,
+            say=typer.echo,
+        )  # fmt: skip
+    except BatchError as error:
+        typer.echo(f"course grade: {error}", err=True)
+        raise typer.Exit(2) from None
+    shown = _table("learner", "lesson", "points", "passed", "remarks")
+    for row in summary.rows:
+        shown.add_row(*row)
+    console = Console()
+    console.print(shown)
+    console.print(summary.text)
+    raise typer.Exit(1 if summary.unread else 0)
 
 
 @app.command(name="map")

@@ -1,0 +1,196 @@
+"""A whole class: lesson by lesson, exercise by exercise, every submission in a fork of the same warm lesson."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from course_lib.classroom.check import PASSED
+from course_lib.classroom.grading.attempts import Rules, Work, bound_after, decide
+from course_lib.classroom.grading.journal import Journal
+from course_lib.classroom.grading.restore import Restored, restore
+from course_lib.classroom.grading.results import UNREADABLE, FreeText, Graded, Verdict
+from course_lib.classroom.grading.servers import LessonError, Server, ServerGone
+from course_lib.classroom.grading.submissions import Submission
+from course_lib.classroom.grading.verdicts import attempted
+from course_lib.classroom.masters import Cell, Master, solved, unsolved
+
+ENOUGH = 3  # times that a warm process may end on one answer
+
+
+class GradingError(RuntimeError):
+    """A batch that cannot go on: where, why, what to do."""
+
+
+@dataclass
+class _Paper:
+    """One submission on its way."""
+
+    submission: Submission
+    digest: str
+    work: Work
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
+
+    def key(self, exercise: str) -> tuple[str, str, str]:
+        return self.submission.learner, self.digest, exercise
+
+
+def grade(
+    submissions: Sequence[Submission],
+    *,
+    masters: Mapping[str, Master],
+    journal: Journal,
+    rules: Rules,
+    jobs: int = 1,
+    progress: Callable[[Submission, str], None] = lambda submission, exercise: None,
+) -> list[Graded]:
+    """Judge every exercise of every submission once, but for those whose verdict the journal holds.
+
+    masters: lesson → master. progress is called after each verdict. One bad submission stops nothing; GradingError where a
+    lesson itself does not run, JournalError where a verdict cannot be kept.
+    """
+    graded = []
+    for lesson in sorted({s.lesson for s in submissions}):
+        master = masters.get(lesson)
+        mine = [s for s in submissions if s.lesson == lesson]
+        kept = [bound_after(master, index) for index in range(len(master.exercises))] if master else []
+        papers = [_paper(s, master, kept) for s in mine if master and not s.problem]
+        _grade_lesson(master, papers, journal, rules, jobs, progress)
+        found = {id(p.submission): p for p in papers}
+        graded += [_graded(s, master, found.get(id(s))) for s in mine]
+    return graded
+
+
+def _grade_lesson(master: Master, papers: list[_Paper], journal: Journal, rules: Rules, jobs: int, progress) -> None:
+    """Fill in the verdicts of a lesson's papers."""
+
+    def keep(paper: _Paper, verdict: Verdict) -> None:
+        if paper.key(verdict.exercise) not in journal.done:
+            with lock:
+                journal.add(paper.key(verdict.exercise), verdict)
+        paper.verdicts[verdict.exercise] = verdict
+        progress(paper.submission, verdict.exercise)
+
+    lock, waiting = threading.Lock(), []
+    for paper in papers:
+        for index, exercise in enumerate(master.exercises):
+            known = journal.done.get(paper.key(exercise.number)) or _without_running(paper, exercise)
+            if known:
+                keep(paper, known)
+            else:
+                waiting.append((index, paper))
+    if not waiting:
+        return
+    with _Warm(master) as warm, ThreadPoolExecutor(jobs) as pool:
+        for index in warm.exercises(max(i for i, _ in waiting)):
+            todo = [paper for i, paper in waiting if i == index]
+            for paper, verdict in zip(todo, pool.map(lambda p, i=index: warm.decide(p, i, rules), todo), strict=True):
+                keep(paper, verdict)
+
+
+def _without_running(paper: _Paper, exercise) -> Verdict | None:
+    """The verdict on what needs no process."""
+    from course_lib.classroom.check import NOT_ATTEMPTED
+
+    restored = paper.work.restored
+    if restored.problem:
+        return Verdict(exercise.number, UNREADABLE, exercise.points, restored.problem)
+    if not attempted(exercise, restored.answers):
+        return Verdict(exercise.number, NOT_ATTEMPTED, exercise.points, "The answer cell is as it was handed out.")
+    return None
+
+
+class _Warm:
+    """The two warm processes of a lesson; where one ends, both are begun anew and brought to the same cell."""
+
+    def __init__(self, master: Master):
+        self.master, self.position, self.generation = master, 0, 0
+        self.cells = [c for c in master.cells if c.kind == "code" and not c.is_wrong]
+        self.lock = threading.Lock()
+        self._start()
+
+    def __enter__(self) -> _Warm:
+        return self
+
+    def __exit__(self, *error) -> None:
+        self.learner.close()
+        self.judge.close()
+
+    def exercises(self, last: int) -> Iterator[int]:
+        """Index of each exercise up to `last`, the lesson's cells before it having run."""
+        index = 0
+        for cell in self.cells:
+            if cell.is_check:
+                yield index
+                index += 1
+            if index > last:
+                return
+            self._advance(cell)
+            self.position += 1
+
+    def decide(self, paper: _Paper, index: int, rules: Rules) -> Verdict:
+        """Verdict on one exercise of a paper."""
+        for _ in range(ENOUGH):
+            generation = self.generation
+            try:
+                return decide(paper.work, self.master, index, self.learner, self.judge, rules)
+            except ServerGone:
+                with self.lock:
+                    if self.generation == generation:
+                        self._restart()
+        raise GradingError(
+            f"{paper.submission.source}: the warm processes ended {ENOUGH} times on exercise "
+            f"{self.master.exercises[index].number}; is memory short? Grade with fewer --jobs, and --resume"
+        )
+
+    def _start(self) -> None:
+        self.learner, self.judge = Server("learner"), Server("judge")
+        self.generation += 1
+
+    def _restart(self) -> None:
+        self.__exit__()
+        self._start()
+        for cell in self.cells[: self.position]:
+            self._advance(cell)
+
+    def _advance(self, cell: Cell) -> None:
+        """Run a cell in both processes at once: as handed out for the learners, as solved for the judge."""
+        number = self.master.number_of(cell) if cell.is_answer else ""
+        runs = [(self.judge, solved(cell))] + ([] if cell.is_check else [(self.learner, unsolved(cell, number))])
+        with ThreadPoolExecutor(2) as pool:
+            try:
+                list(pool.map(lambda run: run[0].run(run[1]), runs))
+            except (LessonError, ServerGone) as error:
+                raise GradingError(f"{self.master.name}, cell '{cell.label}' does not run here: {error}") from None
+
+
+def _paper(submission: Submission, master: Master, kept: list) -> _Paper:
+    restored = restore(submission.data, master)
+    told = [submission.data, *(cell.source.encode() for cell in master.cells)]
+    digest = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in told)).hexdigest()
+    return _Paper(submission, digest, Work(restored, kept))
+
+
+def _graded(submission: Submission, master: Master | None, paper: _Paper | None) -> Graded:
+    learner, lesson, source = submission.learner, submission.lesson, submission.source
+    if paper is None:
+        problem = submission.problem or f"there is no lesson {lesson}"
+        exercises = master.exercises if master else ()
+        verdicts = tuple(Verdict(e.number, UNREADABLE, e.points, problem) for e in exercises)
+        return Graded(learner, lesson, source, verdicts, problem=problem)
+    restored = paper.work.restored
+    verdicts = tuple(paper.verdicts[e.number] for e in master.exercises)
+    return Graded(learner, lesson, source, verdicts, restored.notes, _texts(master, restored), restored.problem)
+
+
+def _texts(master: Master, restored: Restored) -> tuple[FreeText, ...]:
+    points = {c.nbgrader.get("grade_id"): float(c.nbgrader.get("points", 0)) for c in master.cells if c.kind == "markdown"}
+    return tuple(FreeText(name, points.get(name, 0.0), text) for name, text in restored.texts.items())
+
+
+def passed(graded: Sequence[Graded]) -> int:
+    """How many exercises passed."""
+    return sum(v.state == PASSED for g in graded for v in g.verdicts)
