@@ -159,7 +159,7 @@ del answer
 def mix(a, b, share):
     return share * a + (1 - share) * c
 
-#: table_of_the_lesson_destroyed loses 90.3: by the learner's own cell
+#: table_of_the_lesson_destroyed: by a cell of one's own, which nobody grades
 #= extra 90.3
 stars = stars.head(0)
 

@@ -8,11 +8,11 @@ import select
 import socket
 import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from course_lib.classroom import masters
-from course_lib.classroom.check import NOT_ATTEMPTED, PASSED
+from course_lib.classroom.check import PASSED
 from course_lib.classroom.grading import sandbox, verdicts
 from course_lib.classroom.grading.restore import Restored
 from course_lib.classroom.grading.results import OUT_OF_TIME, STOPPED, Verdict
@@ -24,7 +24,7 @@ GLANCE = 0.1  # seconds between two looks at the disk
 
 @dataclass(frozen=True)
 class Rules:
-    """What an answer may use. seconds: of CPU time for each exercise; layers: of the sandbox."""
+    """What an answer may use. seconds: of CPU time for each exercise; memory: bytes beyond the lesson's; layers: of the sandbox."""
 
     seconds: float = 20.0
     memory: int = 1 << 30
@@ -39,41 +39,10 @@ class Rules:
 
 @dataclass
 class Work:
-    """A learner's answers to a lesson, and the cells among them that did not end in an earlier exercise.
-
-    kept: for each exercise, what `bound_after` says.
-    """
+    """A learner's answers to a lesson; broken: the cells among them that did not come to their end."""
 
     restored: Restored
-    kept: list[list[frozenset[str]]]
     broken: set[str] = field(default_factory=set)
-
-
-def decide(work: Work, master: masters.Master, index: int, learner: Server, judge: Server, rules: Rules) -> Verdict:
-    """Verdict on exercise number `index` of the master; with the learner's own extra cells where it fails without."""
-    exercise, start = master.exercises[index], time.monotonic()
-    if not verdicts.attempted(exercise, work.restored.answers):
-        return Verdict(exercise.number, NOT_ATTEMPTED, exercise.points, "The answer cell is as it was handed out.")
-    verdict = _tried(work, master, index, learner, judge, rules, extras=False)
-    if verdict.state != PASSED and any(before <= index for before, _ in work.restored.extras):
-        second = _tried(work, master, index, learner, judge, rules, extras=True)
-        verdict = second if second.state == PASSED else verdict
-    return _timed(verdict, time.monotonic() - start)
-
-
-def _tried(work: Work, master, index: int, learner: Server, judge: Server, rules: Rules, *, extras: bool) -> Verdict:
-    """Run earlier cells and the answer; a cell before the answer that does not end is left out, and all is run again."""
-    exercise = master.exercises[index]
-    while True:
-        cells = [c for c in _cells(work, master, index, extras) if c.name not in work.broken]
-        own = len(exercise.answers)
-        told, last = _run([(c.source, sorted(c.kept)) for c in cells], exercise, learner, judge, rules, own)
-        if told["state"] in (STOPPED, OUT_OF_TIME) and last >= 0:
-            work.broken.add(cells[last].name)  # later exercises are judged without it
-            if last < len(cells) - own:
-                continue
-        details = tuple((_words(label), _words(value)) for label, value in told.get("details", ()))
-        return Verdict(exercise.number, told["state"], exercise.points, _words(told["message"]), details)
 
 
 @dataclass(frozen=True)
@@ -82,23 +51,66 @@ class _Cell:
 
     name: str
     source: str
-    kept: frozenset[str]
+    kept: tuple[str, ...]
 
 
-def _cells(work: Work, master, index: int, extras: bool) -> list[_Cell]:
-    """The learner's cells up to an exercise's answer, in the master's order."""
-    restored = work.restored
-    found, kept = [], work.kept[index]
-    for position, exercise in enumerate(master.exercises[: index + 1]):
-        own = [(f"extra {n}", s) for n, (before, s) in enumerate(restored.extras) if extras and before == position]
-        if position == index or verdicts.attempted(exercise, restored.answers):
-            ids = [cell.nbgrader["grade_id"] for cell in exercise.answers]
-            own += [(name, restored.answers.get(name, "")) for name in ids]
-        found += [_Cell(name, source, kept[position]) for name, source in own]
-    return found
+class Examiner:
+    """Judges the exercises of one lesson. Whoever hands in the very same cells gets the very same verdict."""
+
+    def __init__(self, master: masters.Master, rules: Rules):
+        self.master, self.rules = master, rules
+        self.kept = [bound_after(master, index) for index in range(len(master.exercises))]
+        self.known: dict[tuple, dict] = {}
+
+    def decide(self, work: Work, index: int, learner: Server, judge: Server) -> Verdict:
+        """Verdict on exercise number `index`.
+
+        Where it does not pass, the learner gets other chances: without earlier cells that raised, with cells of their own.
+        """
+        start = time.monotonic()
+        told = self._tried(work, index, learner, judge)
+        ways = [{"without": told["stopped"]}] if told.get("stopped") else []  # earlier cells that raised, and what they left
+        ways += [{"extras": True}] if any(before <= index for before, _ in work.restored.extras) else []
+        for way in ways:
+            if told["state"] != PASSED:
+                second = self._tried(work, index, learner, judge, **way)
+                told = second if second["state"] == PASSED else told
+        exercise = self.master.exercises[index]
+        details = tuple((_words(label), _words(value)) for label, value in told.get("details", ()))
+        verdict = Verdict(exercise.number, told["state"], exercise.points, _words(told["message"]), details)
+        return replace(verdict, seconds=round(time.monotonic() - start, 3))
+
+    def _tried(self, work: Work, index: int, learner: Server, judge: Server, *, extras=False, without=()) -> dict:
+        """What the judge tells; stopped: names of the earlier cells that raised. A cell before the answer that does not come to its end is left out, and all is run again."""
+        own = len(self.master.exercises[index].answers)
+        while True:
+            cells = [c for c in self._cells(work, index, extras) if c.name not in {*work.broken, *without}]
+            key = (index, *((c.source, c.kept) for c in cells))
+            if key in self.known:
+                return self.known[key]
+            told, last = _run(cells, self.master.exercises[index], learner, judge, self.rules)
+            told["stopped"] = [cells[n].name for n in told.get("stopped", ()) if n < len(cells) - own]
+            if told["state"] not in (STOPPED, OUT_OF_TIME):
+                self.known[key] = told
+                return told
+            if last >= 0:
+                work.broken.add(cells[last].name)  # later exercises are judged without it
+            if not 0 <= last < len(cells) - own:
+                return told
+
+    def _cells(self, work: Work, index: int, extras: bool) -> list[_Cell]:
+        """The learner's cells up to an exercise's answer, in the master's order."""
+        restored, found = work.restored, []
+        for position, exercise in enumerate(self.master.exercises[: index + 1]):
+            own = [(f"extra {n}", s) for n, (before, s) in enumerate(restored.extras) if extras and before == position]
+            if position == index or verdicts.attempted(exercise, restored.answers):
+                ids = [cell.nbgrader["grade_id"] for cell in exercise.answers]
+                own += [(name, restored.answers.get(name, "")) for name in ids]
+            found += [_Cell(name, source, self.kept[index][position]) for name, source in own]
+        return found
 
 
-def bound_after(master: masters.Master, index: int) -> list[frozenset[str]]:
+def bound_after(master: masters.Master, index: int) -> list[tuple[str, ...]]:
     """For each exercise up to `index`, the names that cells of the lesson bind between its check and that exercise."""
     found = [set() for _ in range(index + 1)]
     position = 0
@@ -110,43 +122,42 @@ def bound_after(master: masters.Master, index: int) -> list[frozenset[str]]:
         elif cell.kind == "code" and not cell.is_answer and not cell.is_wrong:
             for names in found[:position]:
                 names |= verdicts.bound(cell.source)
-    return [frozenset(names) for names in found]
+    return [tuple(sorted(names)) for names in found]
 
 
-def _words(text) -> str:
-    """Text that every file can hold."""
-    return str(text).encode("utf-8", "replace").decode()
-
-
-def _run(
-    cells: list[tuple[str, list[str]]], exercise, learner: Server, judge: Server, rules: Rules, own: int
-) -> tuple[dict, int]:
-    """What the judge told, and the number of the cell that ran last (−1 when all had). own: how many are the answer's."""
-    check = masters.solved(exercise.check)
+def _run(cells: list[_Cell], exercise, learner: Server, judge: Server, rules: Rules) -> tuple[dict, int]:
+    """What the judge told, and the number of the cell that ran last (−1 when all had)."""
     names = verdicts.answer_names([masters.solved(a) for a in exercise.answers])
+    question = {"check": masters.solved(exercise.check), "names": names, "first": len(cells) - len(exercise.answers)}
     with tempfile.TemporaryDirectory(prefix="answer-", ignore_cleanup_errors=True) as folder:
+        answer = {
+            "folder": folder,
+            "cells": [(c.source, c.kept) for c in cells],
+            "layers": rules.layers,
+            "limits": rules.limits,
+        }
         ours, theirs = socket.socketpair()
         read, write = os.pipe()
-        pids = []
+        begun = []
         try:
-            request = {"folder": folder, "cells": cells, "layers": list(rules.layers), "limits": rules.limits}
-            pids.append((learner, learner.fork(request, [theirs.fileno()])))
-            pids.append(
-                (judge, judge.fork({"check": check, "names": names, "first": len(cells) - own}, [ours.fileno(), write]))
-            )
-            ours.close(), theirs.close(), os.close(write)
-            write = None
+            begun.append((learner, learner.fork(answer, [theirs.fileno()])))
+            begun.append((judge, judge.fork(question, [ours.fileno(), write])))
+            os.close(write)
+            write = -1
+            ours.close()
+            theirs.close()
             return _watched(read, Path(folder), rules)
         finally:
-            for server, pid in pids:
+            for server, pid in begun:
                 server.end(pid)
-            ours.close(), theirs.close(), os.close(read)
-            if write is not None:
-                os.close(write)
+            ours.close()
+            theirs.close()
+            for descriptor in {read, write} - {-1}:
+                os.close(descriptor)
 
 
 def _watched(read: int, folder: Path, rules: Rules) -> tuple[dict, int]:
-    end, last, text = time.monotonic() + PATIENCE * rules.seconds, 0, b""
+    start, last, text = time.monotonic(), 0, b""
     while True:
         ready = select.select([read], [], [], GLANCE)[0]
         part = os.read(read, 1 << 16) if ready else None
@@ -154,28 +165,25 @@ def _watched(read: int, folder: Path, rules: Rules) -> tuple[dict, int]:
         *lines, text = text.split(b"\n")
         for line in map(json.loads, lines):
             if "state" in line:
-                return _explained(line, end, rules), last
+                return _explained(line, time.monotonic() - start, rules), last
             last = line["cell"]
         if part == b"":
             return {"state": STOPPED, "message": "The check ended without a verdict."}, last
-        if time.monotonic() > end:
-            return {"state": OUT_OF_TIME, "message": _too_long(last, PATIENCE * rules.seconds)}, last
+        if time.monotonic() - start > PATIENCE * rules.seconds:
+            where = "a call of your code" if last < 0 else "the cell"
+            message = f"It took longer than {PATIENCE * rules.seconds:g} s: {where} did not end."
+            return {"state": OUT_OF_TIME, "message": message}, last
         if sandbox.folder_bytes(folder) > rules.folder_size:
             return {"state": STOPPED, "message": f"Your code wrote more than {rules.folder_size >> 20} MB of files."}, last
 
 
-def _explained(told: dict, end: float, rules: Rules) -> dict:
+def _explained(told: dict, used: float, rules: Rules) -> dict:
     """A process that died at its limit of CPU time is out of time."""
-    used = PATIENCE * rules.seconds - (end - time.monotonic())
     if told["state"] == STOPPED and used > 0.9 * rules.seconds:
         return {"state": OUT_OF_TIME, "message": f"Your code did not end within {rules.seconds:g} s of computing."}
     return told
 
 
-def _too_long(last: int, seconds: float) -> str:
-    where = "a call of your code" if last < 0 else "the cell"
-    return f"It took longer than {seconds:g} s: {where} did not end."
-
-
-def _timed(verdict: Verdict, seconds: float) -> Verdict:
-    return Verdict(verdict.exercise, verdict.state, verdict.points, verdict.message, verdict.details, round(seconds, 3))
+def _words(text) -> str:
+    """Text that every file can hold."""
+    return str(text).encode("utf-8", "replace").decode()

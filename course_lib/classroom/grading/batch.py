@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from course_lib.classroom.check import PASSED
-from course_lib.classroom.grading.attempts import Rules, Work, bound_after, decide
+from course_lib.classroom.grading.attempts import Examiner, Rules, Work
 from course_lib.classroom.grading.journal import Journal
 from course_lib.classroom.grading.restore import Restored, restore
 from course_lib.classroom.grading.results import UNREADABLE, FreeText, Graded, Verdict
@@ -56,8 +56,7 @@ def grade(
     for lesson in sorted({s.lesson for s in submissions}):
         master = masters.get(lesson)
         mine = [s for s in submissions if s.lesson == lesson]
-        kept = [bound_after(master, index) for index in range(len(master.exercises))] if master else []
-        papers = [_paper(s, master, kept) for s in mine if master and not s.problem]
+        papers = [_paper(s, master) for s in mine if master and not s.problem]
         _grade_lesson(master, papers, journal, rules, jobs, progress)
         found = {id(p.submission): p for p in papers}
         graded += [_graded(s, master, found.get(id(s))) for s in mine]
@@ -84,10 +83,10 @@ def _grade_lesson(master: Master, papers: list[_Paper], journal: Journal, rules:
                 waiting.append((index, paper))
     if not waiting:
         return
-    with _Warm(master) as warm, ThreadPoolExecutor(jobs) as pool:
+    with _Warm(master, rules) as warm, ThreadPoolExecutor(jobs) as pool:
         for index in warm.exercises(max(i for i, _ in waiting)):
             todo = [paper for i, paper in waiting if i == index]
-            for paper, verdict in zip(todo, pool.map(lambda p, i=index: warm.decide(p, i, rules), todo), strict=True):
+            for paper, verdict in zip(todo, pool.map(lambda p, i=index: warm.decide(p, i), todo), strict=True):
                 keep(paper, verdict)
 
 
@@ -106,8 +105,9 @@ def _without_running(paper: _Paper, exercise) -> Verdict | None:
 class _Warm:
     """The two warm processes of a lesson; where one ends, both are begun anew and brought to the same cell."""
 
-    def __init__(self, master: Master):
-        self.master, self.position, self.generation = master, 0, 0
+    def __init__(self, master: Master, rules: Rules):
+        self.master, self.examiner = master, Examiner(master, rules)
+        self.position = self.generation = 0
         self.cells = [c for c in master.cells if c.kind == "code" and not c.is_wrong]
         self.lock = threading.Lock()
         self._start()
@@ -131,12 +131,12 @@ class _Warm:
             self._advance(cell)
             self.position += 1
 
-    def decide(self, paper: _Paper, index: int, rules: Rules) -> Verdict:
+    def decide(self, paper: _Paper, index: int) -> Verdict:
         """Verdict on one exercise of a paper."""
         for _ in range(ENOUGH):
             generation = self.generation
             try:
-                return decide(paper.work, self.master, index, self.learner, self.judge, rules)
+                return self.examiner.decide(paper.work, index, self.learner, self.judge)
             except ServerGone:
                 with self.lock:
                     if self.generation == generation:
@@ -167,11 +167,11 @@ class _Warm:
                 raise GradingError(f"{self.master.name}, cell '{cell.label}' does not run here: {error}") from None
 
 
-def _paper(submission: Submission, master: Master, kept: list) -> _Paper:
+def _paper(submission: Submission, master: Master) -> _Paper:
     restored = restore(submission.data, master)
     told = [submission.data, *(cell.source.encode() for cell in master.cells)]
     digest = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in told)).hexdigest()
-    return _Paper(submission, digest, Work(restored, kept))
+    return _Paper(submission, digest, Work(restored))
 
 
 def _graded(submission: Submission, master: Master | None, paper: _Paper | None) -> Graded:

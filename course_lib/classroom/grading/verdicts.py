@@ -76,10 +76,11 @@ def judged(lesson, check: str, names: list[str], first: int, link: Link, progres
     if card is None:
         return {"state": FAILED, "message": f"The check stopped with {type(problem).__name__}: {problem}"[:400]}
     told = {"state": card.state, "message": card.message, "details": [list(d) for d in card.details]}
+    told["stopped"] = sorted(errors)
     own = [errors[number] for number in sorted(errors) if number >= first]
     if card.state in (NOT_RUN, NOT_ATTEMPTED) and own:
         error = own[-1]
-        told = {"state": FAILED, "message": f"Your cell stopped with {error['type']}: {error['text']}".rstrip(": ")}
+        told |= {"state": FAILED, "message": f"Your cell stopped with {error['type']}: {error['text']}".rstrip(": ")}
         told["details"] = [["Where", error["where"]]] if error["where"] else []
     elif (where := getattr(problem, "where", "")) and card.state == FAILED:
         told["details"] = [["Where", where]]
