@@ -155,12 +155,13 @@ def folder_bytes(folder: Path, *, enough: int = ENDLESS) -> int:
         try:
             with os.scandir(waiting.pop()) as entries:
                 for entry in entries:
-                    total += max(PAGE, entry.stat(follow_symlinks=False).st_blocks * 512)
+                    with contextlib.suppress(FileNotFoundError):  # removed since it was listed
+                        total += max(PAGE, entry.stat(follow_symlinks=False).st_blocks * 512)
                     if entry.is_dir(follow_symlinks=False):
                         waiting.append(entry.path)
                     if total >= enough:
                         break
-        except FileNotFoundError:  # removed in the meantime
+        except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError:
             return ENDLESS
