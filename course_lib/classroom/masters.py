@@ -167,6 +167,19 @@ def solved(cell: Cell) -> str:
     return "\n".join(line for line in cell.source.splitlines() if not MARKER.match(line)).strip("\n")
 
 
+def hidden_lines(cell: Cell) -> set[int]:
+    """Numbers, from 1 and as in `solved`, of the lines that hidden tests take in a check cell."""
+    found, number, hidden = set(), 0, False
+    for line in cell.source.strip("\n").splitlines():
+        match = MARKER.match(line)
+        if match:
+            hidden = match.group(1) == "BEGIN" and match.group(2) == "HIDDEN TESTS"
+        else:
+            number += 1
+            found |= {number} if hidden else set()
+    return found
+
+
 def unsolved(cell: Cell, number: str = "") -> str:
     """Source for the learner: no solution and no hidden test; `number` is the exercise that an answer cell belongs to.
 

@@ -81,7 +81,10 @@ class Examiner:
         return replace(verdict, seconds=round(time.monotonic() - start, 3))
 
     def _tried(self, work: Work, index: int, learner: Server, judge: Server, *, extras=False, without=()) -> dict:
-        """What the judge tells; stopped: names of the earlier cells that raised. A cell before the answer that does not come to its end is left out, and all is run again."""
+        """What the judge tells; stopped: names of the earlier cells that raised.
+
+        A cell before the answer that does not come to its end is left out, and all is run again.
+        """
         own = len(self.master.exercises[index].answers)
         while True:
             cells = [c for c in self._cells(work, index, extras) if c.name not in {*work.broken, *without}]
@@ -128,7 +131,12 @@ def bound_after(master: masters.Master, index: int) -> list[tuple[str, ...]]:
 def _run(cells: list[_Cell], exercise, learner: Server, judge: Server, rules: Rules) -> tuple[dict, int]:
     """What the judge told, and the number of the cell that ran last (−1 when all had)."""
     names = verdicts.answer_names([masters.solved(a) for a in exercise.answers])
-    question = {"check": masters.solved(exercise.check), "names": names, "first": len(cells) - len(exercise.answers)}
+    question = {
+        "check": masters.solved(exercise.check),
+        "hidden": sorted(masters.hidden_lines(exercise.check)),
+        "names": names,
+        "first": len(cells) - len(exercise.answers),
+    }
     with tempfile.TemporaryDirectory(prefix="answer-", ignore_cleanup_errors=True) as folder:
         answer = {
             "folder": folder,

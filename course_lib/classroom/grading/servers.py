@@ -141,13 +141,13 @@ class _Judge:
 
     def fork(self, request: dict, descriptors: list[int]) -> int:
         """A child that executes a check against a learner's process."""
-        from course_lib.classroom.grading.verdicts import judge
+        from course_lib.classroom.grading.verdicts import Question, judge
 
         channel, out = descriptors
         child = os.fork()
         if not child:
             try:
-                judge(self.lesson, request["check"], request["names"], request["first"], socket.socket(fileno=channel), out)
+                judge(self.lesson, Question(**request), socket.socket(fileno=channel), out)
             finally:
                 os._exit(0)
         return child

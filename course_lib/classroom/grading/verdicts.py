@@ -8,6 +8,7 @@ import importlib
 import json
 import os
 import random
+import re
 import resource
 import socket
 
@@ -20,6 +21,7 @@ from course_lib.classroom.grading import frames
 from course_lib.classroom.grading.remote import MISSING, Link
 from course_lib.classroom.grading.results import STOPPED
 
+LINE = re.compile(r"(?:^Check, line |line )(\d+)(?= of the check cell| )")  # of the check, as cards name it
 MEMORY = 2 << 30  # bytes beyond what the lesson holds
 
 
@@ -47,44 +49,58 @@ def bound(source: str) -> set[str]:
     return found
 
 
-def judge(lesson, check: str, names: list[str], first: int, channel: socket.socket, out: int) -> None:
-    """Execute a check with the learner's answers in place of `names`, and write lines of JSON about it into `out`.
+@dataclasses.dataclass(frozen=True)
+class Question:
+    """What a judge is asked: a solved check, the lines of it that stay hidden, the names of the answer, its first cell."""
 
-    lesson: `execute(source)` and `names`, the lesson so far; first: number of the first cell of the answer itself. This
-    process must be a fork that ends afterwards.
+    check: str
+    hidden: list[int]
+    names: list[str]
+    first: int
+
+
+def judge(lesson, question: Question, channel: socket.socket, out: int) -> None:
+    """Execute a check with the learner's answers in place of its names, and write lines of JSON about it into `out`.
+
+    lesson: `execute(source)` and `names`, the lesson so far. This process must be a fork that ends afterwards.
     """
     _fresh()
     link = Link(channel)
-    _tell(out, judged(lesson, check, names, first, link, lambda number: _tell(out, {"cell": number})))
+    _tell(out, judged(lesson, question, link, lambda number: _tell(out, {"cell": number})))
 
 
-def judged(lesson, check: str, names: list[str], first: int, link: Link, progress) -> dict:
-    """State, message and details of the card."""
+def judged(lesson, question: Question, link: Link, progress) -> dict:
+    """State, message and details of the card; stopped: numbers of the learner's cells that raised."""
     try:
         errors = link.wait(progress)
         progress(-1)  # all cells have run
-        for name in names:
+        for name in question.names:
             lesson.names.pop(name, None)
             value = link.fetch(name)
             if value is not MISSING:
                 lesson.names[name] = value
     except frames.Gone as error:
         return {"state": STOPPED, "message": f"Your code ended the process that ran it ({error})."}
-    card, problem = run_check(lesson, check)
+    card, problem = run_check(lesson, question.check)
     if link.gone:
         return {"state": STOPPED, "message": "Your code ended the process that ran it while the check was calling it."}
     if card is None:
         return {"state": FAILED, "message": f"The check stopped with {type(problem).__name__}: {problem}"[:400]}
-    told = {"state": card.state, "message": card.message, "details": [list(d) for d in card.details]}
-    told["stopped"] = sorted(errors)
-    own = [errors[number] for number in sorted(errors) if number >= first]
+    return _told(card, problem, errors, question) | {"stopped": sorted(errors)}
+
+
+def _told(card, problem, errors: dict[int, dict], question: Question) -> dict:
+    """The card, with the place in the learner's own code where that is known, and without the words of hidden tests."""
+    own = [errors[number] for number in sorted(errors) if number >= question.first]
     if card.state in (NOT_RUN, NOT_ATTEMPTED) and own:
-        error = own[-1]
-        told |= {"state": FAILED, "message": f"Your cell stopped with {error['type']}: {error['text']}".rstrip(": ")}
-        told["details"] = [["Where", error["where"]]] if error["where"] else []
-    elif (where := getattr(problem, "where", "")) and card.state == FAILED:
-        told["details"] = [["Where", where]]
-    return told
+        message = f"Your cell stopped with {own[-1]['type']}: {own[-1]['text']}".rstrip(": ")
+        return {"state": FAILED, "message": message, "details": [["Where", own[-1]["where"]]] if own[-1]["where"] else []}
+    details = [list(detail) for detail in card.details]
+    if (where := getattr(problem, "where", "")) and card.state == FAILED:
+        details = [["Where", where]]
+    elif any(int(n) in question.hidden for label, value in details for n in LINE.findall(f"{label} {value}")[:1]):
+        details = []
+    return {"state": card.state, "message": card.message, "details": details}
 
 
 def run_check(lesson, check: str, *, grading: bool = False) -> tuple:
