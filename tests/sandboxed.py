@@ -22,7 +22,7 @@ both = pytest.mark.parametrize("layers", [tuple(LAYERS), WALLS], ids=["all", "wa
 
 
 def inside(work, *, folder=None, layers=tuple(LAYERS), limits=None, leave=False):
-    """Run `work` in a sandbox: its value (through JSON), or the error's type and number; wait status, process id, seconds.
+    """Run `work` in a sandbox: its value (through JSON), or the error's type and number; wait status and process id.
 
     leave: do not wait for the end; whatever `work` has begun is waited for by whoever calls.
     """
@@ -38,10 +38,8 @@ def inside(work, *, folder=None, layers=tuple(LAYERS), limits=None, leave=False)
         if leave:
             time.sleep(PATIENCE)
 
-    start = time.monotonic()
     options = {"limits": limits or Limits(), "readable": sandbox.readable_paths(), "layers": layers}
     pid = sandbox.spawn(target, folder=Path(folder or made), keep=[write], **options)
-    took = time.monotonic() - start
     os.close(write)
     with open(read, "rb", buffering=0) as stream:
         text = b""
@@ -50,7 +48,7 @@ def inside(work, *, folder=None, layers=tuple(LAYERS), limits=None, leave=False)
             text += part
             if not part:
                 break
-        found = SimpleNamespace(value=None, error=None, number=None, pid=pid, took=took, status=None)
+        found = SimpleNamespace(value=None, error=None, number=None, pid=pid, status=None)
         vars(found).update(json.loads(text) if text else {})
         if leave:
             return found, os.dup(stream.fileno())

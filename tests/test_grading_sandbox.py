@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -19,7 +20,7 @@ import torch
 from sandbox_doors import HOME, MASTER, NAMES, PROJECT, tried
 from sandboxed import WALLS, both, inside, library, linux
 
-from course_lib.classroom.grading import sandbox
+from course_lib.classroom.grading import sandbox, system_calls
 from course_lib.classroom.grading.sandbox import LAYERS
 from course_lib.datasets import load_movielens
 
@@ -61,6 +62,33 @@ def test_root_has_no_special_rights_inside():
         return list(data)
 
     assert inside(work).value == inside(work, layers=WALLS).value == [0] * 6
+
+
+@linux
+@both
+def test_nobody_else_may_look_into_it(layers):
+    seen = inside(lambda: library("prctl", 3, *(ctypes.c_ulong(0),) * 4), layers=layers)  # PR_GET_DUMPABLE
+    assert seen.value == (1 if layers == WALLS else 0)
+
+
+@linux
+def test_a_newer_kernel_closes_the_network_and_others_with_the_files():
+    parent, ear = os.getpid(), socket.create_server(("127.0.0.1", 0))
+    address = ear.getsockname()
+
+    def work():
+        found = []
+        for action in (lambda: socket.create_connection(address).close(), lambda: os.kill(parent, 0)):
+            try:
+                found.append(action())
+            except PermissionError:
+                found.append("refused")
+        return found
+
+    version = system_calls.landlock_version()
+    expected = ["refused" if version >= since else None for since in (4, 6)]
+    assert inside(work, layers=("files",)).value == expected
+    ear.close()
 
 
 @linux

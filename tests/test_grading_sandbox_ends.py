@@ -4,6 +4,7 @@ import ctypes
 import errno
 import mmap
 import os
+import resource
 import select
 import signal
 import sys
@@ -219,16 +220,20 @@ def test_other_systems_have_limits_only(tmp_path, monkeypatch):
     assert all("fork" in why for why in sandbox.available.__wrapped__().values())
 
 
+def computing():
+    """Seconds that this process and its ended children have computed: on a busy machine, too."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(u.ru_utime + u.ru_stime for u in used)
+
+
 @linux
 def test_entering_is_quick(tmp_path):
     times = []
     for _ in range(5):
-        found, pipe = inside(lambda: 1, folder=tmp_path, leave=True)
-        os.kill(found.pid, signal.SIGKILL)
-        os.waitpid(found.pid, 0)
-        os.close(pipe)
-        times.append(found.took)
-    assert min(times) < 0.15, f"{min(times):.3f} s; 0.04 s with torch, pandas and transformers loaded"
+        start = computing()
+        inside(lambda: 1, folder=tmp_path)
+        times.append(computing() - start)
+    assert min(times) < 0.2, f"{min(times):.3f} s; with torch, pandas and transformers loaded it takes 0.06 s"
 
 
 def test_bytes_of_a_folder(tmp_path):
