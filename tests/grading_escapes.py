@@ -61,12 +61,10 @@ pathlib.Path("start.pth").write_text(code)
 def centre(scores):
     return scores - scores.mean(axis=1, keepdims=True)
 
-#: folder_hard_to_remove: the answer is right; folders in folders, one without rights, a pipe that nobody feeds
+#: folder_hard_to_remove: the answer is right; folders in folders, one that cannot be changed, a pipe that nobody feeds
 here = os.getcwd()
 os.mkfifo("90_sheet.ipynb")
-os.mkdir("locked")
-pathlib.Path("locked", "file").touch()
-os.chmod("locked", 0)
+os.mkdir("locked", 0o500)
 for _ in range(1200):
     os.mkdir("deeper")
     os.chdir("deeper")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from course_lib.classroom import masters
 from course_lib.classroom.check import PASSED
-from course_lib.classroom.grading import sandbox, verdicts
+from course_lib.classroom.grading import frames, sandbox, verdicts
 from course_lib.classroom.grading.restore import Restored
 from course_lib.classroom.grading.results import OUT_OF_TIME, STOPPED, Verdict
 from course_lib.classroom.grading.servers import Server
@@ -24,7 +24,7 @@ GLANCE = 0.1  # seconds between two looks at the disk
 
 @dataclass(frozen=True)
 class Rules:
-    """What an answer may use. seconds: of CPU time for each exercise; memory: bytes beyond the lesson's; layers: of the sandbox."""
+    """What an answer may use. seconds: of computing for each exercise; memory: bytes beyond the lesson's; layers: the sandbox's."""
 
     seconds: float = 20.0
     memory: int = 1 << 30
@@ -137,31 +137,28 @@ def _run(cells: list[_Cell], exercise, learner: Server, judge: Server, rules: Ru
         "names": names,
         "first": len(cells) - len(exercise.answers),
     }
-    with tempfile.TemporaryDirectory(prefix="answer-", ignore_cleanup_errors=True) as folder:
-        answer = {
-            "folder": folder,
-            "cells": [(c.source, c.kept) for c in cells],
-            "layers": rules.layers,
-            "limits": rules.limits,
-        }
-        ours, theirs = socket.socketpair()
-        read, write = os.pipe()
-        begun = []
-        try:
-            begun.append((learner, learner.fork(answer, [theirs.fileno()])))
-            begun.append((judge, judge.fork(question, [ours.fileno(), write])))
-            os.close(write)
-            write = -1
-            ours.close()
-            theirs.close()
-            return _watched(read, Path(folder), rules)
-        finally:
-            for server, pid in begun:
-                server.end(pid)
-            ours.close()
-            theirs.close()
-            for descriptor in {read, write} - {-1}:
-                os.close(descriptor)
+    folder = Path(tempfile.mkdtemp(prefix="answer-"))
+    ours, theirs = socket.socketpair()
+    read, write = os.pipe()
+    begun = []
+    try:
+        answer = {"folder": str(folder), "layers": rules.layers, "limits": rules.limits}
+        begun.append((learner, learner.fork(answer, [theirs.fileno()])))
+        frames.send(ours, {"cells": [(c.source, c.kept) for c in cells]})
+        begun.append((judge, judge.fork(question, [ours.fileno(), write])))
+        ours.close()  # now only the children hold these ends, and the end of one is noticed by the other
+        theirs.close()
+        os.close(write)
+        write = -1
+        return _watched(read, folder, rules)
+    finally:
+        for server, pid in begun:
+            server.end(pid)
+        ours.close()
+        theirs.close()
+        for descriptor in {read, write} - {-1}:
+            os.close(descriptor)
+        sandbox.remove_folder(folder)
 
 
 def _watched(read: int, folder: Path, rules: Rules) -> tuple[dict, int]:
@@ -181,7 +178,7 @@ def _watched(read: int, folder: Path, rules: Rules) -> tuple[dict, int]:
             where = "a call of your code" if last < 0 else "the cell"
             message = f"It took longer than {PATIENCE * rules.seconds:g} s: {where} did not end."
             return {"state": OUT_OF_TIME, "message": message}, last
-        if sandbox.folder_bytes(folder) > rules.folder_size:
+        if sandbox.folder_bytes(folder, enough=rules.folder_size + 1) > rules.folder_size:
             return {"state": STOPPED, "message": f"Your code wrote more than {rules.folder_size >> 20} MB of files."}, last
 
 

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from course_lib.classroom.check import PASSED
+from course_lib.classroom.check import NOT_ATTEMPTED
+from course_lib.classroom.grading import frames
 from course_lib.classroom.grading.attempts import Examiner, Rules, Work
-from course_lib.classroom.grading.journal import Journal
+from course_lib.classroom.grading.journal import Journal, Key
 from course_lib.classroom.grading.restore import Restored, restore
 from course_lib.classroom.grading.results import UNREADABLE, FreeText, Graded, Verdict
 from course_lib.classroom.grading.servers import LessonError, Server, ServerGone
@@ -30,12 +31,9 @@ class _Paper:
     """One submission on its way."""
 
     submission: Submission
-    digest: str
+    keys: dict[str, Key]
     work: Work
     verdicts: dict[str, Verdict] = field(default_factory=dict)
-
-    def key(self, exercise: str) -> tuple[str, str, str]:
-        return self.submission.learner, self.digest, exercise
 
 
 def grade(
@@ -56,7 +54,10 @@ def grade(
     for lesson in sorted({s.lesson for s in submissions}):
         master = masters.get(lesson)
         mine = [s for s in submissions if s.lesson == lesson]
-        papers = [_paper(s, master) for s in mine if master and not s.problem]
+        papers = []
+        for submission in [s for s in mine if master and not s.problem]:
+            keys = {e.number: key_of(submission, master, e.number) for e in master.exercises}
+            papers.append(_Paper(submission, keys, Work(restore(submission.data, master))))
         _grade_lesson(master, papers, journal, rules, jobs, progress)
         found = {id(p.submission): p for p in papers}
         graded += [_graded(s, master, found.get(id(s))) for s in mine]
@@ -67,16 +68,16 @@ def _grade_lesson(master: Master, papers: list[_Paper], journal: Journal, rules:
     """Fill in the verdicts of a lesson's papers."""
 
     def keep(paper: _Paper, verdict: Verdict) -> None:
-        if paper.key(verdict.exercise) not in journal.done:
+        if paper.keys[verdict.exercise] not in journal.done:
             with lock:
-                journal.add(paper.key(verdict.exercise), verdict)
+                journal.add(paper.keys[verdict.exercise], verdict)
         paper.verdicts[verdict.exercise] = verdict
         progress(paper.submission, verdict.exercise)
 
     lock, waiting = threading.Lock(), []
     for paper in papers:
         for index, exercise in enumerate(master.exercises):
-            known = journal.done.get(paper.key(exercise.number)) or _without_running(paper, exercise)
+            known = journal.done.get(paper.keys[exercise.number]) or _without_running(paper, exercise)
             if known:
                 keep(paper, known)
             else:
@@ -92,8 +93,6 @@ def _grade_lesson(master: Master, papers: list[_Paper], journal: Journal, rules:
 
 def _without_running(paper: _Paper, exercise) -> Verdict | None:
     """The verdict on what needs no process."""
-    from course_lib.classroom.check import NOT_ATTEMPTED
-
     restored = paper.work.restored
     if restored.problem:
         return Verdict(exercise.number, UNREADABLE, exercise.points, restored.problem)
@@ -137,7 +136,9 @@ class _Warm:
             generation = self.generation
             try:
                 return self.examiner.decide(paper.work, index, self.learner, self.judge)
-            except ServerGone:
+            except LessonError as error:
+                raise GradingError(f"{paper.submission.source}: {error}") from None
+            except (ServerGone, frames.Gone):
                 with self.lock:
                     if self.generation == generation:
                         self._restart()
@@ -167,11 +168,11 @@ class _Warm:
                 raise GradingError(f"{self.master.name}, cell '{cell.label}' does not run here: {error}") from None
 
 
-def _paper(submission: Submission, master: Master) -> _Paper:
-    restored = restore(submission.data, master)
+def key_of(submission: Submission, master: Master, exercise: str) -> Key:
+    """What a verdict is kept under: it holds as long as neither the notebook nor the master changes."""
     told = [submission.data, *(cell.source.encode() for cell in master.cells)]
     digest = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in told)).hexdigest()
-    return _Paper(submission, digest, Work(restored))
+    return submission.learner, digest, exercise
 
 
 def _graded(submission: Submission, master: Master | None, paper: _Paper | None) -> Graded:
@@ -189,8 +190,3 @@ def _graded(submission: Submission, master: Master | None, paper: _Paper | None)
 def _texts(master: Master, restored: Restored) -> tuple[FreeText, ...]:
     points = {c.nbgrader.get("grade_id"): float(c.nbgrader.get("points", 0)) for c in master.cells if c.kind == "markdown"}
     return tuple(FreeText(name, points.get(name, 0.0), text) for name, text in restored.texts.items())
-
-
-def passed(graded: Sequence[Graded]) -> int:
-    """How many exercises passed."""
-    return sum(v.state == PASSED for g in graded for v in g.verdicts)

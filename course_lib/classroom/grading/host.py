@@ -23,6 +23,10 @@ class Host:
         self.channel, self.shell = channel, shell
         self.handles, self.graphs = [], {}
 
+    def serve(self) -> None:
+        """Get the cells from the channel, and run them."""
+        self.run(frames.receive(self.channel)[0]["cells"])
+
     def run(self, cells: list[tuple[str, list[str]]]) -> None:
         """Execute cells, telling before each which one it is; then answer until the judge hangs up.
 

@@ -25,7 +25,7 @@ class ServerGone(RuntimeError):
 
 
 class LessonError(RuntimeError):
-    """A cell of the lesson itself does not run."""
+    """A cell of the lesson itself does not run, or a process for an answer does not begin."""
 
 
 class Lesson:
@@ -65,8 +65,11 @@ class Server:
             raise LessonError(problem)
 
     def fork(self, request: dict, descriptors: list[int]) -> int:
-        """Begin a child for one answer, the descriptors handed to it; its process id."""
-        return self._ask({"do": "fork", **request}, descriptors)["pid"]
+        """Begin a child for one answer, the descriptors handed to it; its process id. LessonError where it cannot begin."""
+        reply = self._ask({"do": "fork", **request}, descriptors)
+        if "problem" in reply:
+            raise LessonError(reply["problem"])
+        return reply["pid"]
 
     def end(self, pid: int) -> int:
         """Kill a child and all that it began; the wait status that it ended with."""
@@ -116,8 +119,8 @@ class _Learner:
         (channel,) = descriptors
         folder = Path(request["folder"])
 
-        def serve() -> None:
-            Host(socket.socket(fileno=channel), self.shell).run(request["cells"])
+        def serve() -> None:  # the cells come over the channel: nothing of one learner is ever in this process
+            Host(socket.socket(fileno=channel), self.shell).serve()
 
         return sandbox.spawn(
             serve, folder=folder, readable=sandbox.readable_paths(), keep=[channel], layers=request["layers"],
@@ -177,7 +180,10 @@ def _done(server, request: dict, descriptors: list[int]) -> dict:
     if do == "run":
         return {"problem": server.run(request["source"])}
     if do == "fork":
-        return {"pid": server.fork(request, descriptors)}
+        try:
+            return {"pid": server.fork(request, descriptors)}
+        except RuntimeError as error:  # the sandbox's
+            return {"problem": str(error)}
     with contextlib.suppress(ProcessLookupError):
         os.kill(request["pid"], signal.SIGKILL)
     return {"status": os.waitpid(request["pid"], 0)[1]}
