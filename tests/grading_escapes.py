@@ -65,7 +65,7 @@ def centre(scores):
 here = os.getcwd()
 os.mkfifo("90_sheet.ipynb")
 os.mkdir("locked", 0o500)
-for _ in range(1200):
+for _ in range(100):
     os.mkdir("deeper")
     os.chdir("deeper")
 os.chdir(here)

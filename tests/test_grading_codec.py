@@ -136,7 +136,8 @@ def test_what_is_too_large_is_refused():
     "tree",
     [["array", "|O", [1], 0], ["array", "<f8", [9], 0], ["tensor", "load", [1], 0, False, "Tensor"],
      ["remote"], ["dtype", "save"], ["text", "open", "x"], ["system", "ls"], 5, "word", [], {}, ["rng", "seed", None],
-     ["dict", [[["list", []], None]], "dict"], ["dict", [], "eval"], ["float", "x"], ["levels", [], []], ["csr", [1, 1], None, None, None]],
+     ["dict", [[["list", []], None]], "dict"], ["dict", [], "eval"], ["float", "x"],
+     ["levels", [], []], ["csr", [1, 1], None, None, None]],
 )  # fmt: skip
 def test_forged_trees_are_refused(tree):
     with pytest.raises(CodecError):

@@ -64,7 +64,7 @@ def link():
         try:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             ours.close()
-            Host(theirs, InteractiveShell()).run(CELLS)
+            Host(theirs, InteractiveShell()).run([(source, []) for source in CELLS])
         finally:
             os._exit(0)
     theirs.close()

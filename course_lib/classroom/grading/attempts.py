@@ -24,7 +24,7 @@ GLANCE = 0.1  # seconds between two looks at the disk
 
 @dataclass(frozen=True)
 class Rules:
-    """What an answer may use. seconds: of computing for each exercise; memory: bytes beyond the lesson's; layers: the sandbox's."""
+    """What an answer may use: seconds of computing for each exercise, bytes beyond the lesson's, layers of the sandbox."""
 
     seconds: float = 20.0
     memory: int = 1 << 30
