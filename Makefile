@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export OMP_NUM_THREADS ?= 1
 .DEFAULT_GOAL := help
-.PHONY: help lab test data promtool build lint unit notebooks bench experiments requirements clean
+.PHONY: help lab test data promtool nbgrader build lint unit notebooks bench experiments requirements clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
@@ -32,30 +32,34 @@ data: $(READY)  ## fetch and verify MovieLens-100K and its graph
 promtool: $(READY)  ## promtool for the tests of the alert rules, unpacked from Debian's package where it is missing
 	@$(BIN)/python tests/promtool.py
 
+nbgrader: $(READY)  ## nbgrader beside the course (own environment), for the test that it takes the masters
+	@$(BIN)/python tests/nbgrader_environment.py
+
 lint: $(READY)  ## ruff on the library, tests, masters and notebooks
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-unit: data promtool  ## tests of the library and of every promise
+unit: data promtool nbgrader  ## tests of the library and of every promise
 	PYTHONPATH=tests/offline $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 notebooks: data  ## nbval on every solved and every unsolved lesson
 	COURSE_PROGRESS=off HF_HUB_OFFLINE=1 PYTHONPATH=tests/offline $(BIN)/python -m pytest --nbval --nbval-cell-timeout=300 -n $(JOBS) --dist loadfile solutions lessons
 
-test: lint data promtool  ## prove everything: lint, build check, unit tests, every notebook
+test: lint data promtool nbgrader  ## prove everything: lint, build check, unit tests, every notebook
 	$(BIN)/course build --check
 	COURSE_PROGRESS=off HF_HUB_OFFLINE=1 PYTHONPATH=tests/offline $(BIN)/python -m pytest --nbval --nbval-cell-timeout=300 -n $(JOBS) --dist loadfile tests solutions lessons
 
 build: data  ## masters (solutions/*.py) into notebooks, what changed only
 	$(BIN)/course build --jobs $(JOBS)
 
-bench: data  ## models, service, scaling and encoders beside their peers, into tests/bench/*.md (own environment)
+bench: data nbgrader  ## models, service, scaling, encoders and grading beside their peers, into tests/bench/*.md (own environment)
 	@test -d .venv-bench || $(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/python -m pip install --quiet -r tests/bench/requirements.txt
 	$(BIN)/python tests/bench/bench.py --peers .venv-bench/bin/python
 	$(BIN)/python tests/bench/service.py --peers .venv-bench/bin/python
 	$(BIN)/python tests/bench/scaling.py --peers .venv-bench/bin/python
 	$(BIN)/python tests/bench/speed.py
+	$(BIN)/python tests/bench/grading.py
 
 experiments: data  ## NAME=…: a grid too long for a lesson, resumed, into data/results (no NAME: the list)
 	@$(BIN)/course experiments $(or $(NAME),--list)
@@ -69,5 +73,5 @@ requirements:  ## make the tested set anew from pyproject.toml (in an environmen
 	rm -rf .venv-lock
 
 clean:  ## remove environments, caches and build leftovers (the fetched data stay)
-	rm -rf $(VENV) .venv-bench .venv-lock build *.egg-info .pytest_cache .ruff_cache .hypothesis .course
+	rm -rf $(VENV) .venv-bench .venv-nbgrader .venv-lock build *.egg-info .pytest_cache .ruff_cache .hypothesis .course
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

@@ -105,16 +105,16 @@ def targets_of(master: masters.Master, root: Path) -> list[Target]:
         unsolved.append((cell, masters.unsolved(cell, number)))
     file = f"{master.name}.ipynb"
     return [
-        Target(root / "solutions" / file, _notebook(solved)),
-        Target(root / "lessons" / file, _notebook(unsolved)),
+        Target(root / "solutions" / file, notebook(solved)),
+        Target(root / "lessons" / file, notebook(unsolved)),
     ]
 
 
-def _notebook(cells: list[tuple[masters.Cell, str]]) -> dict:
+def notebook(cells: list[tuple[masters.Cell, str]]) -> dict:
     """Nbformat 4.5, with ids from the cells' content, so that the same master gives the same file."""
     from nbformat import v4
 
-    notebook = v4.new_notebook(metadata={"kernelspec": KERNEL, "language_info": {"name": "python"}})
+    result = v4.new_notebook(metadata={"kernelspec": KERNEL, "language_info": {"name": "python"}})
     counts: dict[str, int] = {}
     for cell, source in cells:
         digest = hashlib.sha256((cell.kind + source).encode()).hexdigest()[:8]
@@ -125,8 +125,8 @@ def _notebook(cells: list[tuple[masters.Cell, str]]) -> dict:
             **({"nbgrader": cell.nbgrader} if cell.nbgrader else {}),
             **({"tags": list(cell.tags)} if cell.tags else {}),
         }
-        notebook["cells"].append(made)
-    return notebook
+        result["cells"].append(made)
+    return result
 
 
 def differences(target: Target) -> list[str]:

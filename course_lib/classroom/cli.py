@@ -52,10 +52,15 @@ def build(
     ] = False,
     jobs: Annotated[int, typer.Option(min=1, help="Notebooks executed at once.")] = 2,
     force: Annotated[bool, typer.Option("--force", help="Build what has not changed, too.")] = False,
+    nbgrader: Annotated[Path | None, typer.Option(help="Write a course for nbgrader into this folder, nothing else.")] = None,
 ) -> None:
     """Make lessons/ and solutions/ notebooks from their masters."""
     from course_lib.classroom.build import build as build_notebooks
 
+    if nbgrader:
+        from course_lib.classroom.nbgrader import course
+
+        raise typer.Exit(course(names or [], nbgrader, force=force))
     raise typer.Exit(build_notebooks(names or [], check=check, jobs=jobs, force=force))
 
 
