@@ -17,7 +17,7 @@ from course_lib.config import PROJECT
 
 NAMES = [path.stem for path in masters.masters()]
 GRADED = NAMES[:2]  # the two that run shortest
-HALF = 2  # exercises of the second that its learner has solved
+HALF = 2  # exercises of the first that its learner has solved
 RELEASE = """
 import json, sys
 from nbgrader.apps import NbGraderAPI
@@ -82,8 +82,8 @@ def handed_in(course, name: str, count: int) -> str:
 
 @pytest.fixture(scope="module")
 def marks(course, run, released):
-    """(learner, lesson) → the row of nbgrader's own gradebook: the first lesson solved and untouched, the second half."""
-    count = {("solved", GRADED[0]): 99, ("untouched", GRADED[0]): 0, ("half", GRADED[1]): HALF}
+    """(learner, lesson) → the row of nbgrader's own gradebook: the first lesson half, the second solved and untouched."""
+    count = {("half", GRADED[0]): HALF, ("solved", GRADED[1]): 99, ("untouched", GRADED[1]): 0}
     for (learner, name), exercises in count.items():
         path = course / "submitted" / learner / name / f"{name}.ipynb"
         path.parent.mkdir(parents=True)
@@ -119,8 +119,8 @@ def test_nbgrader_releases_every_lesson_without_its_solutions(course, released, 
 @pytest.mark.slow
 def test_nbgrader_gives_the_points_that_were_earned(marks):
     first, second = ([exercise.points for exercise in load(name).exercises] for name in GRADED)
-    earned = {("solved", GRADED[0]): sum(first), ("untouched", GRADED[0]): 0, ("half", GRADED[1]): sum(second[:HALF])}
-    assert {key: float(marks[key]["score"]) for key in earned} == earned and sum(second) > sum(second[:HALF]) > 0
+    earned = {("half", GRADED[0]): sum(first[:HALF]), ("solved", GRADED[1]): sum(second), ("untouched", GRADED[1]): 0}
+    assert {key: float(marks[key]["score"]) for key in earned} == earned and sum(first) > sum(first[:HALF]) > 0
     most = {name: sum(points) + by_hand(load(name)) for name, points in zip(GRADED, (first, second), strict=True)}
     assert {key: float(marks[key]["max_score"]) for key in earned} == {key: most[key[1]] for key in earned}
 
