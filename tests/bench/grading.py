@@ -145,8 +145,8 @@ def write(found, expected):
 torch), no two alike, with many mixtures of right and wrong answers. `course grade` runs each exercise of each notebook in a
 sandbox with all layers, and judges it in another process; `nbgrader autograde` runs each notebook once in a kernel, without a
 sandbox. Both in one run, one after the other, start of Python and all imports included. *CPU* is core seconds of all processes;
-*wall* depends on what else the machine does, and `course grade` used {JOBS} cores. *Ratio*: CPU divided by that of `course
-grade`. *Memory*: peak of all processes together, shared pages counted once. *Marks*: learners with the points that their answers
+*wall* depends on what else the machine does, and `course grade` used {JOBS} cores. *Ratio*: CPU divided by the first row's.
+*Memory*: peak of all processes together, shared pages counted once. *Marks*: learners whose points are what their answers
 deserve.
 
 Measured {datetime.date.today()} on {platform.machine()} {platform.system()}, Python {platform.python_version()},
