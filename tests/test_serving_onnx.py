@@ -129,7 +129,7 @@ def test_pruned_pieces_are_an_error_or_unknown(trained, pruned):
 def test_lost_words_are_named(trained, pruned, encoder, exported):
     texts = ["Green seas of GREEN green red red moons", "red sky", "", "Wörter of blue sky !"]
     lost = OnnxEncoder(pruned, tokenizer=trained.folder).lost(texts)
-    assert lost == [["Green", "GREEN", "green", "moons"], [], [], ["Wörter", "!"]], "as they were written, each once, whole words"
+    assert lost == [["Green", "GREEN", "green", "moons"], [], [], ["Wörter", "!"]], "as written, each once, whole words"
     whole = OnnxEncoder(exported, tokenizer=encoder.folder)
     assert whole.lost(texts) == [[], [], [], ["Wörter", "!"]], "the tokenizer itself does not know these"
     assert whole.lost(["sky " * 100 + "Wörter"]) == [[]] and whole.lost([]) == []
