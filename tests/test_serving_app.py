@@ -95,6 +95,23 @@ def test_a_newcomer_is_folded_in(client, package):
     assert [item["item_id"] for item in body["items"]] == [i + 1 for i in package.recommend_text(vector, 2).rows]
 
 
+class Forgetful(SmallEncoder):
+    """Reads every word but "moon", and says so."""
+
+    def lost(self, texts):
+        return [[word for word in text.split() if word == "moon"] for text in texts]
+
+
+def test_words_that_cannot_be_read_are_named(client, folder):
+    assert client.post("/recommend", json={"text": "blue moon"}).json()["unknown"] == [], "this encoder names none"
+    with TestClient(create_app(folder, encoder=Forgetful())) as other:
+        known, lost = (other.post("/recommend", json={"text": text}).json() for text in ("blue sky", "blue moon"))
+        assert known["unknown"] == [] and lost["unknown"] == ["moon"] and lost["kind"] == "cold_text"
+        body = infer(other, ["blue sky", "blue moon"], name="text").json()
+        assert body["parameters"] == {"unknown": [[], ["moon"]]}
+        assert "parameters" not in infer(other, ["blue sky"], name="text").json()
+
+
 WRONG = [
     {}, {"liked": []}, {"liked": [1], "text": "x"}, {"liked": [1.5]}, {"liked": [True]}, {"liked": [1], "k": "3"},
     {"liked": [1], "k": 6}, {"liked": [2**53]}, {"liked": ["x" * 65]}, {"liked": [1] * 101}, {"text": ""},

@@ -126,6 +126,31 @@ def test_pruned_pieces_are_an_error_or_unknown(trained, pruned):
     np.testing.assert_allclose(rows, trained.encode(["red sky", "[UNK] sky"], cache=False), atol=1e-6)
 
 
+def test_lost_words_are_named(trained, pruned, encoder, exported):
+    texts = ["Green seas of GREEN green red red moons", "red sky", "", "Wörter of blue sky !"]
+    lost = OnnxEncoder(pruned, tokenizer=trained.folder).lost(texts)
+    assert lost == [["Green", "GREEN", "green", "moons"], [], [], ["Wörter", "!"]], "as written, each once, whole words"
+    whole = OnnxEncoder(exported, tokenizer=encoder.folder)
+    assert whole.lost(texts) == [[], [], [], ["Wörter", "!"]], "the tokenizer itself does not know these"
+    assert whole.lost(["sky " * 100 + "Wörter"]) == [[]] and whole.lost([]) == []
+    with pytest.raises(ValueError, match=r"\[text\]"):
+        whole.lost("red sky")
+
+
+def test_what_pruning_would_do_before_it_is_done(trained, pruned, tmp_path):
+    kept = used_pieces(KEPT, tokenizer=trained.tokenizer)
+    whole = export_encoder(trained, tmp_path / "whole.onnx")
+    texts = ["red sky", "green seas", "blue moon"]
+    as_if = OnnxEncoder(whole, tokenizer=trained.folder, vocabulary=kept, unknown="unk")
+    really = OnnxEncoder(pruned, tokenizer=trained.folder, unknown="unk")
+    np.testing.assert_allclose(as_if.encode(texts), really.encode(texts), atol=1e-6)
+    assert as_if.lost(texts) == really.lost(texts) == [[], ["green"], ["moon"]]
+    with pytest.raises(ValueError, match="lacks green"):
+        OnnxEncoder(whole, tokenizer=trained.folder, vocabulary=kept).encode(texts)
+    fewer = OnnxEncoder(pruned, tokenizer=trained.folder, vocabulary=[i for i in kept if PIECES[i] != "red"])
+    assert fewer.lost(["red sky", "green sky"]) == [["red"], ["green"]], "what the file lacks stays lost"
+
+
 def test_eight_bits(encoder, exported, tmp_path):
     small = quantize(exported, tmp_path / "deep" / "int8.onnx")
     assert sorted(os.listdir(small.parent)) == ["int8.onnx"] and metadata(small).items() >= metadata(exported).items()

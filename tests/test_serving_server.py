@@ -128,7 +128,8 @@ def test_packages_are_exchanged_under_load_without_a_lost_request(tmp_path, enco
         vector = OnnxEncoder(onnx, tokenizer=encoder.folder).encode(["blue moon"])[0]
         served = load_package(folder)
         answer = server.post("/recommend", {"text": "blue moon", "k": 3}).body
-        assert answer["kind"] == "cold_text"
+        assert answer["kind"] == "cold_text" and answer["unknown"] == []
+        assert server.post("/recommend", {"text": "blue zebra"}).body["unknown"] == ["zebra"]
         assert [item["title"] for item in answer["items"]] == [served.titles[i] for i in served.recommend_text(vector, 3).rows]
         maps = Path(f"/proc/{server.pid}/maps")
         assert not maps.exists() or "libtorch" not in maps.read_text(), "the service needs no torch"

@@ -95,11 +95,21 @@ class OnnxEncoder:
 
     path: the file; tokenizer: the encoder's `tokenizer.json`, the folder that holds it, or a transformers tokenizer;
     batch_size: texts per step (16 keeps a step in the processor's cache); threads: of one step (a service scales by processes);
-    unknown: what to do with a word piece that a pruned vocabulary lacks: "error", or "unk" to read it as [UNK].
+    unknown: what to do with a word piece that a pruned vocabulary lacks: "error", or "unk" to read it as [UNK]; vocabulary: ids
+    to read the file with as if the others had been pruned, which shows what that costs before it is done.
     Raises OnnxError for a file that is missing, damaged, or not written by `export_encoder`.
     """
 
-    def __init__(self, path: Path | str, *, tokenizer, batch_size: int = 16, threads: int = 1, unknown: str = "error"):
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        tokenizer,
+        batch_size: int = 16,
+        threads: int = 1,
+        unknown: str = "error",
+        vocabulary: Iterable[int] | None = None,
+    ):
         if batch_size < 1 or threads < 1 or unknown not in ("error", "unk"):
             raise ValueError(
                 f"batch_size and threads start at 1, unknown is 'error' or 'unk'; but are {batch_size}, {threads}, {unknown!r}"
@@ -109,6 +119,9 @@ class OnnxEncoder:
         about = self._session.get_modelmeta().custom_metadata_map
         self.hidden_size, self.max_length = int(about["hidden_size"]), int(about["max_length"])
         self._pieces = frozenset(json.loads(about["pieces"])) if "pieces" in about else None
+        if vocabulary is not None:
+            chosen = frozenset(int(i) for i in vocabulary)
+            self._pieces = chosen if self._pieces is None else self._pieces & chosen
         self._padding, self._unk = int(about["padding"]), int(about["unk"])
         self._tokenizer = _tokenizer(tokenizer, self.max_length)
 
@@ -129,6 +142,30 @@ class OnnxEncoder:
     def pieces(self, texts: Iterable[str]) -> list[list[int]]:
         """Ids of the word pieces of each text, cut at max_length. Raises ValueError as `encode` does."""
         return [self._known(found) for found in self._tokenizer.encode_batch(_checked(texts))]
+
+    def lost(self, texts: Iterable[str]) -> list[list[str]]:
+        """The words and signs of each text with a piece that the file lacks, or that the tokenizer does not know; each once.
+
+        Raises ValueError for anything but a list of str. What was cut off at max_length is not looked at.
+        """
+        texts = _checked(texts)
+        return [self._lost(text, found) for text, found in zip(texts, self._tokenizer.encode_batch(texts), strict=True)]
+
+    def _lost(self, text: str, found) -> list[str]:
+        unk = getattr(self._tokenizer.model, "unk_token", None)
+        bad = {
+            word
+            for word, i, token in zip(found.word_ids, found.ids, found.tokens, strict=True)
+            if word is not None and (token == unk or (self._pieces is not None and i not in self._pieces))
+        }
+        if not bad:
+            return []
+        spans = {}
+        for word, (start, end) in zip(found.word_ids, found.offsets, strict=True):
+            if word in bad:
+                first, last = spans.get(word, (start, end))
+                spans[word] = min(first, start), max(last, end)
+        return list(dict.fromkeys(text[start:end] for start, end in spans.values()))
 
     def _known(self, found) -> list[int]:
         """Ids of one text, all of them in the table."""

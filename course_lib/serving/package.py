@@ -30,7 +30,7 @@ class Answer:
     """Recommended items, best first.
 
     kind: "known" (a user of the model), "cold_items", "cold_text", or "fallback" (the most popular items); rows: (n,) item
-    indices; scores: n floats; unknown: ids that the model does not have.
+    indices; scores: n floats; unknown: ids that the model does not have, or words that its encoder cannot read.
     """
 
     kind: str
@@ -124,15 +124,16 @@ class Package:
             return self.fallback(k, unknown)
         return self._best("cold_items", self.fold(self.item_vectors[rows], self.item_bias[rows]), rows, k, unknown)
 
-    def recommend_text(self, text: np.ndarray, k: int = 10) -> Answer:
+    def recommend_text(self, text: np.ndarray, k: int = 10, unknown: list[str] | None = None) -> Answer:
         """The k best items for someone who describes what to watch: the text is folded in as if it were an item.
 
-        text: its vector (h,), as the package's encoder makes it. Raises PackageError if the package reads no text.
+        text: its vector (h,), as the package's encoder makes it; unknown: words that the encoder could not read, to be named in
+        the answer. Raises PackageError if the package reads no text.
         """
         if self.text_map is None:
             raise PackageError(f"{self.name} {self.version} was packed without a text encoder; it reads no text")
         vector = text @ self.text_map + self.text_intercept
-        return self._best("cold_text", self.fold(vector[None], self.item_bias.mean(keepdims=True)), NOTHING, k)
+        return self._best("cold_text", self.fold(vector[None], self.item_bias.mean(keepdims=True)), NOTHING, k, unknown)
 
     def fold(self, vectors: np.ndarray, bias: np.ndarray) -> np.ndarray:
         """User vector from item vectors (n, d) and their biases (n,) → (d,)."""

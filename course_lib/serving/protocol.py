@@ -118,7 +118,7 @@ async def infer(service: Service, package: Package, request: InferRequest) -> Re
     if tensor.name == "text":
         package = loaded.package
         vectors = await asyncio.gather(*(vector_of(service, loaded, text) for text in tensor.data))
-        answers = [package.recommend_text(vector, k) for vector in vectors]
+        answers = [package.recommend_text(vector, k, unknown) for vector, unknown in vectors]
     else:
         answers = [package.recommend(user, k) for user in tensor.data]
     for answer in answers:
@@ -126,7 +126,11 @@ async def infer(service: Service, package: Package, request: InferRequest) -> Re
     wanted = [output.name for output in request.outputs or []] or ["item_id", "score"]
     made = outputs(package, answers, min(k, len(package.item_ids)))
     body = {"model_name": package.name, "model_version": package.version, "outputs": [made[name] for name in wanted]}
-    return Response(orjson.dumps(body | ({"id": request.id} if request.id is not None else {})), media_type="application/json")
+    if request.id is not None:
+        body["id"] = request.id
+    if any(answer.unknown for answer in answers):
+        body["parameters"] = {"unknown": [answer.unknown for answer in answers]}
+    return Response(orjson.dumps(body), media_type="application/json")
 
 
 def check_tensor(service: Service, tensor: InputTensor, k: int) -> None:

@@ -74,8 +74,8 @@ def add_routes(app: FastAPI, service: Service) -> None:
         package = loaded.package
         if isinstance(wish, LikedItems):
             return as_json(answered(package, package.recommend_for(wish.liked, wish.k)))
-        vector = await vector_of(service, loaded, wish.text)
-        return as_json(answered(package, package.recommend_text(vector, wish.k)))
+        vector, unknown = await vector_of(service, loaded, wish.text)
+        return as_json(answered(package, package.recommend_text(vector, wish.k, unknown)))
 
     if service.feedback is not None:
 
@@ -122,7 +122,7 @@ def count_of(query: bytes, usual: int, most: int) -> int:
 
 
 async def vector_of(service: Service, loaded, text: str):
-    """The vector of a text; what stands in the way as an HTTP error."""
+    """The vector of a text, and its words that cannot be read; what stands in the way as an HTTP error."""
     try:
         return await service.read(loaded, text)
     except PackageError as error:

@@ -54,7 +54,9 @@ class Recommendations(BaseModel):
         description="Chance that this list is shown, 1 as the service never draws; send it with feedback."
     )
     items: list[Item]
-    unknown: list[int | str] = Field(description="Liked ids that the catalogue does not have.")
+    unknown: list[int | str] = Field(
+        description="Liked ids that the catalogue does not have, or words of the text that the encoder cannot read."
+    )
 
 
 class Feedback(Strict):
@@ -174,10 +176,17 @@ class OutputTensor(TensorMetadata):
     data: list[int | str | float]
 
 
+class OutputParameters(BaseModel):
+    """What else there is to say."""
+
+    unknown: list[list[str]] = Field(description="For each row the words of its text that the encoder cannot read.")
+
+
 class InferResponse(BaseModel):
     """One row for each row of the input."""
 
     model_name: str
     model_version: str
     id: str | None = None
+    parameters: OutputParameters | None = Field(None, description="Left out where every word was read.")
     outputs: list[OutputTensor]

@@ -10,6 +10,7 @@ import os
 import signal
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from course_lib.serving.feedback import FeedbackLog
 from course_lib.serving.logs import say
 from course_lib.serving.options import Options
 from course_lib.serving.package import CONFIG, Package, PackageError, load_package
-from course_lib.serving.texts import Encoder, open_encoder
+from course_lib.serving.texts import Encoder, open_encoder, read
 
 
 @dataclass(frozen=True)
@@ -68,14 +69,14 @@ class Service:
             await self.current.reader.close()
         say(logging.INFO, "stopped")
 
-    async def read(self, loaded: Loaded, text: str) -> np.ndarray:
-        """The vector of a text → (h,). Raises PackageError where the package reads no text."""
+    async def read(self, loaded: Loaded, text: str) -> tuple[np.ndarray, list[str]]:
+        """The vector of a text (h,), and its words that cannot be read. Raises PackageError where the package reads no text."""
         if loaded.reader is None:
             raise PackageError(f"{loaded.package.name} {loaded.package.version} was packed without a text encoder")
         start = time.perf_counter()
-        vector = await loaded.reader(text)
+        found = await loaded.reader(text)
         metrics.TEXT_SECONDS.observe(time.perf_counter() - start)
-        return vector
+        return found
 
     async def reload(self) -> None:
         """Load what is in the folder now, then let it take over. Raises PackageError, and the old one goes on."""
@@ -101,7 +102,7 @@ class Service:
         if old.reader is not None and old.package.encoder == package.encoder:
             return Loaded(package, old.reader)
         encoder = self.encoder or await asyncio.to_thread(open_encoder, package)
-        return Loaded(package, MicroBatcher(encoder.encode))
+        return Loaded(package, MicroBatcher(partial(read, encoder)))
 
     async def _watch(self) -> None:
         folder, supervisor = self.current.package.folder, multiprocessing.parent_process()

@@ -16,6 +16,12 @@ class Encoder(Protocol):
         """(n,) texts → (n, h) float32 of unit length."""
 
 
+def read(encoder: Encoder, texts: list[str]) -> list[tuple[np.ndarray, list[str]]]:
+    """The vector of each text, and the words in it that the encoder cannot read, if it can name them (`lost`)."""
+    lost = encoder.lost(texts) if hasattr(encoder, "lost") else [[]] * len(texts)
+    return list(zip(encoder.encode(texts), lost, strict=True))
+
+
 class Torch:
     """The course's TextEncoder without its cache: what clients write is not stored."""
 
