@@ -45,7 +45,8 @@ def test_every_equivalent_mutant_is_one_of_a_solution():
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_checks_notice_faults():
-    results = [r for path in masters.masters() for r in run(path, "mutation")]
+    backwards = reversed(masters.masters())  # the contract's tests begin at the other end; each lesson is run once
+    results = [r for path in backwards for r in run(path) if "mutant" in r]
     survivors = {(r["exercise"], r["mutant"]) for r in results if not r["rejected"]}
     tried = {(r["exercise"], r["mutant"]) for r in results}
     rejected = sorted(key for key in KNOWN if key in tried and key not in survivors)
