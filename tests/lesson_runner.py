@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import io
 import json
 import linecache
@@ -20,7 +19,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import zlib
 from pathlib import Path
 
 from filelock import FileLock
@@ -37,19 +35,18 @@ def run(path: Path, mode: str = "tests") -> list[dict]:
 
     mode: "mutation" tries mutants of the solutions, "tests" those and what the contract names, "exercise" + "case".
     """
-    results = _run(path, mode)
+    results = _kept(path, mode)
     if isinstance(results, str):
         raise AssertionError(results)
     return results
 
 
-@functools.cache
-def _run(path: Path, mode: str) -> list[dict] | str:
+def _kept(path: Path, mode: str) -> list[dict] | str:
     """The results, or what went wrong; either is kept, so that a faulty lesson costs its time once."""
     folder = os.environ.get(SHARED)
     if not folder:
         return _ran(path, mode)
-    kept = Path(folder) / f"{Path(path).stem}-{zlib.crc32(str(Path(path).resolve()).encode())}-{mode}.json"
+    kept = Path(folder) / f"{path.stem}-{mode}.json"
     with FileLock(f"{kept}.lock"):
         if not kept.exists():
             kept.write_text(json.dumps(_ran(path, mode)))
