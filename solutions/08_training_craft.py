@@ -759,13 +759,16 @@ encoder.encode(sample, cache=False)  # so that the first row is not slower for b
 for name, keep in LAYERS.items():
     shortened = with_layers(keep)
     shortened.encode(sample[:20], cache=False)  # loads
-    start = time.process_time()
-    found = near(shortened.encode(sample, cache=False))
-    spent, pruned_near[name] = time.process_time() - start, found
+    spent = []
+    for _ in range(2):
+        start = time.process_time()
+        found = near(shortened.encode(sample, cache=False))
+        spent.append(time.process_time() - start)
+    pruned_near[name] = found
     kept_share = np.mean([len(a & b) / 10 for a, b in zip(found, pruned_near["6"], strict=True)])
-    pruning[name] = {"seconds": spent, "neighbours kept": kept_share}
+    pruning[name] = {"seconds": min(spent), "neighbours kept": kept_share}  # a busy machine can only add
 layers = pd.DataFrame(pruning).T
-assert layers.seconds["3"] < 0.9 * layers.seconds["6"] and layers["neighbours kept"].drop("6").max() < 0.6
+assert layers.seconds["3"] < 0.75 * layers.seconds["6"] and layers["neighbours kept"].drop("6").max() < 0.6
 layers.round(2)
 
 # %% [markdown]

@@ -18,10 +18,12 @@ if not hasattr(sys.modules.get("sitecustomize"), "close_network"):  # this proce
 @pytest.fixture(scope="session", autouse=True)
 def shared_results(tmp_path_factory):
     """A folder for this run of tests, the same for all its processes: a lesson that one has run, the others need not run."""
+    from lesson_runner import SHARED
+
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "lessons"
     folder.mkdir(exist_ok=True)
-    os.environ["COURSE_TEST_RESULTS"] = str(folder)
+    os.environ[SHARED] = str(folder)
 
 
 @pytest.fixture

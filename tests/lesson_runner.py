@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import io
 import json
 import linecache
@@ -20,7 +19,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import zlib
 from pathlib import Path
 
 from filelock import FileLock
@@ -28,40 +26,39 @@ from filelock import FileLock
 from course_lib.classroom import masters
 
 PATIENCE = 10.0  # seconds for one answer, at least
-BUDGETS = {"mutation": 60.0, "tests": 20.0}  # seconds for all mutants of one exercise; beyond, every second, third … is tried
+BUDGET = 60.0  # seconds for all mutants of one exercise; beyond it, every second, third, … is tried
 SHARED = "COURSE_TEST_RESULTS"  # names the folder of one run's results
 
 
-def run(path: Path, mode: str = "tests") -> list[dict]:
-    """Results of a master, one dict an answer; AssertionError where it does not run.
+def run(path: Path) -> list[dict]:
+    """Results of a master, one dict an answer: "case" names what the contract asks for, "mutant" a fault in the solution.
 
-    mode: "mutation" tries mutants of the solutions, "tests" those and what the contract names, "exercise" + "case".
+    AssertionError where the master does not run.
     """
-    results = _run(path, mode)
+    results = _kept(path)
     if isinstance(results, str):
         raise AssertionError(results)
     return results
 
 
-@functools.cache
-def _run(path: Path, mode: str) -> list[dict] | str:
+def _kept(path: Path) -> list[dict] | str:
     """The results, or what went wrong; either is kept, so that a faulty lesson costs its time once."""
     folder = os.environ.get(SHARED)
     if not folder:
-        return _ran(path, mode)
-    kept = Path(folder) / f"{Path(path).stem}-{zlib.crc32(str(Path(path).resolve()).encode())}-{mode}.json"
+        return _ran(path)
+    kept = Path(folder) / f"{path.stem}.json"
     with FileLock(f"{kept}.lock"):
         if not kept.exists():
-            kept.write_text(json.dumps(_ran(path, mode)))
+            kept.write_text(json.dumps(_ran(path)))
     return json.loads(kept.read_text())
 
 
-def _ran(path: Path, mode: str) -> list[dict] | str:
+def _ran(path: Path) -> list[dict] | str:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "results.json"
         state = {"COURSE_STATE": folder, "COURSE_PROGRESS": "off", "MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1"}
         environment = {k: v for k, v in os.environ.items() if k != "COURSE_GRADING"} | state | {"HF_HUB_OFFLINE": "1"}
-        command = [sys.executable, __file__, str(Path(path).resolve()), mode, str(out)]
+        command = [sys.executable, __file__, str(Path(path).resolve()), str(out)]
         done = subprocess.run(command, env=environment, cwd=Path(path).parent, capture_output=True, text=True)
         if done.returncode:
             return f"{Path(path).name} does not run to its end:\n{done.stderr[-3000:]}"
@@ -137,7 +134,7 @@ def _contract(lesson: Lesson, exercise: masters.Exercise) -> list[dict]:
     return [{"exercise": exercise.number, **f} for f in found]
 
 
-def _mutation(lesson: Lesson, exercise: masters.Exercise, budget: float) -> list[dict]:
+def _mutation(lesson: Lesson, exercise: masters.Exercise) -> list[dict]:
     """Each mutant of the solution, under the full check."""
     from mutation import mutants
 
@@ -149,7 +146,7 @@ def _mutation(lesson: Lesson, exercise: masters.Exercise, budget: float) -> list
         raise AssertionError(f"exercise {exercise.number}: its own solution is {verdict}")
     seconds = time.monotonic() - start
     tried = [(n, m) for n, answer in enumerate(exercise.answers) for m in mutants(answer)]
-    stride = max(1, round(len(tried) * seconds / budget))
+    stride = max(1, round(len(tried) * seconds / BUDGET))
     found = []
     for n, mutant in tried[::stride]:
         cells = [*solution[:n], mutant.source, *solution[n + 1 :]]
@@ -158,7 +155,7 @@ def _mutation(lesson: Lesson, exercise: masters.Exercise, budget: float) -> list
     return found
 
 
-def main(path: str, mode: str, out: str) -> None:
+def main(path: str, out: str) -> None:
     """Run the cells in order; at each check cell judge the answers, then go on with the solution."""
     from course_lib import plots
 
@@ -169,8 +166,7 @@ def main(path: str, mode: str, out: str) -> None:
             continue
         for exercise in master.exercises:
             if exercise.check is cell:
-                results += _contract(lesson, exercise) if mode == "tests" else []
-                results += _mutation(lesson, exercise, BUDGETS[mode])
+                results += _contract(lesson, exercise) + _mutation(lesson, exercise)
         lesson.execute(masters.solved(cell))
     Path(out).write_text(json.dumps(results))
 

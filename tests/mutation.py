@@ -163,7 +163,7 @@ def main(names: list[str]) -> None:
     for path in masters.masters():
         if names and path.stem[:2] not in {name.zfill(2) for name in names}:
             continue
-        results = [r for r in run(path, "mutation") if (r["exercise"], r["mutant"]) not in known]
+        results = [r for r in run(path) if "mutant" in r and (r["exercise"], r["mutant"]) not in known]
         noticed = sum(r["rejected"] for r in results)
         killed, total = killed + noticed, total + len(results)
         print(f"{path.stem}: {noticed} of {len(results)} rejected ({noticed / max(1, len(results)):.1%})")

@@ -16,6 +16,8 @@ from typer.testing import CliRunner
 
 from course_lib.classroom import cli
 from course_lib.serving import Options, PackageError, create_app, load_package, server
+from course_lib.serving.texts import Torch, read
+from course_lib.text import TextEncoder
 
 LIKED = {"liked": [1, 3], "k": 3}
 
@@ -100,6 +102,12 @@ class Forgetful(SmallEncoder):
 
     def lost(self, texts):
         return [[word for word in text.split() if word == "moon"] for text in texts]
+
+
+def test_the_courses_own_encoder_names_them_too():
+    reader = Torch(TextEncoder().weights_sha)
+    (vector, lost), (_, none) = read(reader, ["an animated film 🦖", "blue moon"])
+    assert lost == ["🦖"] and none == [] and vector.shape == (384,)
 
 
 def test_words_that_cannot_be_read_are_named(client, folder):

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
+from course_lib.serving.words import lost_words
+
 INPUTS, OUTPUT = ("input_ids", "attention_mask"), "vectors"  # an output named "embedding" would make an invalid file
 FORMAT = "1"
 SLOW_FUSION = "SkipLayerNormFusion"  # on a CPU its kernel takes ten times as long as the two operators that it joins
@@ -148,24 +150,7 @@ class OnnxEncoder:
 
         Raises ValueError for anything but a list of str. What was cut off at max_length is not looked at.
         """
-        texts = _checked(texts)
-        return [self._lost(text, found) for text, found in zip(texts, self._tokenizer.encode_batch(texts), strict=True)]
-
-    def _lost(self, text: str, found) -> list[str]:
-        unk = getattr(self._tokenizer.model, "unk_token", None)
-        bad = {
-            word
-            for word, i, token in zip(found.word_ids, found.ids, found.tokens, strict=True)
-            if word is not None and (token == unk or (self._pieces is not None and i not in self._pieces))
-        }
-        if not bad:
-            return []
-        spans = {}
-        for word, (start, end) in zip(found.word_ids, found.offsets, strict=True):
-            if word in bad:
-                first, last = spans.get(word, (start, end))
-                spans[word] = min(first, start), max(last, end)
-        return list(dict.fromkeys(text[start:end] for start, end in spans.values()))
+        return lost_words(_checked(texts), tokenizer=self._tokenizer, pieces=self._pieces)
 
     def _known(self, found) -> list[int]:
         """Ids of one text, all of them in the table."""

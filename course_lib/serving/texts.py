@@ -7,10 +7,11 @@ from typing import Protocol
 import numpy as np
 
 from course_lib.serving.package import ENCODER, TOKENIZER, Package, PackageError
+from course_lib.serving.words import lost_words
 
 
 class Encoder(Protocol):
-    """Whatever turns texts into vectors."""
+    """Whatever turns texts into vectors; one that can also name what it cannot read has `lost`, as OnnxEncoder."""
 
     def encode(self, texts: list[str]) -> np.ndarray:
         """(n,) texts → (n, h) float32 of unit length."""
@@ -38,6 +39,10 @@ class Torch:
     def encode(self, texts: list[str]) -> np.ndarray:
         """(n,) texts → (n, h)."""
         return self.encoder.encode(texts, cache=False)
+
+    def lost(self, texts: list[str]) -> list[list[str]]:
+        """The words of each text that the tokenizer does not know."""
+        return lost_words(texts, tokenizer=self.encoder.tokenizer.backend_tokenizer)
 
 
 def open_encoder(package: Package) -> Encoder:
