@@ -2,10 +2,8 @@
 
 import os
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
-
-import torch
 
 PROFILES = ("cpu", "gpu")
 PROJECT = Path(__file__).resolve().parent.parent
@@ -15,18 +13,27 @@ PROJECT = Path(__file__).resolve().parent.parent
 class Settings:
     """What may differ from one computer to the next.
 
-    profile: cpu or gpu; device: "cpu" or "cuda"; seed: start of every random generator of a
-    lesson; cache: folder of the fetched data; project: root of the repository; state: small local files such as progress;
-    grading: whether a failed check raises.
+    asked: the profile that the environment names, or ""; seed: start of every random generator of a lesson; cache: folder of
+    the fetched data; project: root of the repository; state: small local files such as progress; grading: whether a failed
+    check raises.
     """
 
-    profile: str
-    device: str
+    asked: str
     seed: int
     cache: Path
     project: Path
     state: Path
     grading: bool
+
+    @cached_property
+    def profile(self) -> str:
+        """Cpu or gpu; where none is named, gpu if torch sees one."""
+        return self.asked or ("gpu" if _sees_gpu() else "cpu")
+
+    @property
+    def device(self) -> str:
+        """Torch's device for the profile: "cpu" or "cuda"."""
+        return "cuda" if self.profile == "gpu" else "cpu"
 
 
 @cache
@@ -35,21 +42,25 @@ def settings() -> Settings:
 
     Raises ValueError for an unknown profile, a GPU profile without a GPU, or a seed that is not a whole number.
     """
-    gpu = torch.cuda.is_available()
-    profile = os.environ.get("COURSE_PROFILE") or ("gpu" if gpu else "cpu")
-    if profile not in PROFILES:
+    profile = os.environ.get("COURSE_PROFILE") or ""
+    if profile not in ("", *PROFILES):
         raise ValueError(f"COURSE_PROFILE is {profile!r}; it must be one of {', '.join(PROFILES)}")
-    if profile == "gpu" and not gpu:
+    if profile == "gpu" and not _sees_gpu():
         raise ValueError("COURSE_PROFILE is 'gpu', but torch sees no GPU; unset it, or set it to 'cpu'")
     seed = os.environ.get("COURSE_SEED") or "2026"
     if not seed.isdigit():
         raise ValueError(f"COURSE_SEED is {seed!r}; it must be a whole number, 0 or larger")
     return Settings(
-        profile=profile,
-        device="cuda" if profile == "gpu" else "cpu",
+        asked=profile,
         seed=int(seed),
         cache=Path(os.environ.get("COURSE_DATA") or PROJECT / "data" / "cache").expanduser(),
         project=PROJECT,
         state=Path(os.environ.get("COURSE_STATE") or PROJECT / ".course").expanduser(),
         grading=os.environ.get("COURSE_GRADING") == "1",
     )
+
+
+def _sees_gpu() -> bool:
+    import torch  # takes seconds, and most commands of the command line do without
+
+    return torch.cuda.is_available()

@@ -7,11 +7,7 @@ Every answer is judged in a fork, so that no answer can disturb the next, and on
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-import io
 import json
-import linecache
 import os
 import select
 import signal
@@ -24,6 +20,8 @@ from pathlib import Path
 from filelock import FileLock
 
 from course_lib.classroom import masters
+from course_lib.classroom.grading.servers import Lesson
+from course_lib.classroom.grading.verdicts import run_check
 
 PATIENCE = 10.0  # seconds for one answer, at least
 BUDGET = 60.0  # seconds for all mutants of one exercise; beyond it, every second, third, … is tried
@@ -65,20 +63,8 @@ def _ran(path: Path) -> list[dict] | str:
         return json.loads(out.read_text())
 
 
-class Lesson:
-    """The namespace of a lesson, as a kernel would hold it."""
-
-    def __init__(self):
-        self.names = {"__name__": "__main__", "display": lambda *objects, **options: None}
-        self.cells = 0
-
-    def execute(self, source: str) -> None:
-        """Run one cell; its text is known to linecache, as in a kernel, so that cards can quote it."""
-        self.cells += 1
-        file = f"<cell {self.cells}>"
-        linecache.cache[file] = (len(source), None, [line + "\n" for line in source.splitlines()], file)
-        with contextlib.redirect_stdout(io.StringIO()):
-            exec(compile(source, file, "exec"), self.names)
+class Judged(Lesson):
+    """A lesson whose answers are judged in forks of this process."""
 
     def judge(self, answers: list[str], check: str, *, grading: bool = False, patience: float = PATIENCE) -> dict:
         """State and message of the card after these cells and the check; "raised" names what came out of a cell."""
@@ -100,25 +86,19 @@ class Lesson:
         return json.loads(data) if data else {"state": "no verdict", "message": "", "raised": "time" if not ready else "death"}
 
     def _outcome(self, answers: list[str], check: str, grading: bool) -> dict:
-        from course_lib.classroom import check as exported  # noqa: F401  (the module of the same name is wanted)
-        from course_lib.config import settings
-
-        module = sys.modules["course_lib.classroom.check"]
-        cards, raised = [], ""
-        module._display = cards.append
-        chosen = dataclasses.replace(settings(), grading=grading)
-        module.settings = lambda: chosen
         try:
-            for source in [*answers, check]:
+            for source in answers:
                 self.execute(source)
         except BaseException as error:
-            raised = type(error).__name__
-        if not cards:
+            return {"state": "no verdict", "message": "", "raised": type(error).__name__}
+        found = run_check(self, check, grading=grading)
+        raised = type(found.raised).__name__ if found.raised else ""
+        if not found.card:
             return {"state": "no verdict", "message": "", "raised": raised}
-        return {"state": cards[-1].state, "message": cards[-1].message, "raised": raised}
+        return {"state": found.card.state, "message": found.card.message, "raised": raised}
 
 
-def _contract(lesson: Lesson, exercise: masters.Exercise) -> list[dict]:
+def _contract(lesson: Judged, exercise: masters.Exercise) -> list[dict]:
     """The unsolved answer, the solution, and each wrong answer, as a learner and as a grader would see them."""
     solution = [masters.solved(a) for a in exercise.answers]
     empty = [masters.unsolved(a, exercise.number) for a in exercise.answers]
@@ -134,7 +114,7 @@ def _contract(lesson: Lesson, exercise: masters.Exercise) -> list[dict]:
     return [{"exercise": exercise.number, **f} for f in found]
 
 
-def _mutation(lesson: Lesson, exercise: masters.Exercise) -> list[dict]:
+def _mutation(lesson: Judged, exercise: masters.Exercise) -> list[dict]:
     """Each mutant of the solution, under the full check."""
     from mutation import mutants
 
@@ -160,7 +140,7 @@ def main(path: str, out: str) -> None:
     from course_lib import plots
 
     plots.show = lambda fig, *, alt: plots.plt.close(fig)
-    master, lesson, results = masters.load(Path(path)), Lesson(), []
+    master, lesson, results = masters.load(Path(path)), Judged(), []
     for cell in master.cells:
         if cell.kind != "code" or cell.is_wrong:
             continue

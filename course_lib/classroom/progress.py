@@ -7,10 +7,12 @@ import os
 import re
 import tempfile
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from course_lib.config import settings
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 VERSION = 1
 CHECK = re.compile(r"""^\s*with\s+check\(\s*["']([^"']+)["'](?:\s*,\s*points\s*=\s*([\d.]+))?""", re.MULTILINE)
@@ -89,6 +91,8 @@ def exercises(notebook: Path) -> list[tuple[str, float]]:
 
 def progress() -> pd.DataFrame:
     """One row a lesson: exercises solved, points earned and points there are, by the local progress file."""
+    import pandas as pd
+
     entries, message = load()
     if message:
         print(message)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from course_lib.classroom import masters
 from course_lib.classroom.check import PASSED
-from course_lib.classroom.grading import frames, sandbox, verdicts
+from course_lib.classroom.grading import answers, frames, sandbox
 from course_lib.classroom.grading.restore import Restored
 from course_lib.classroom.grading.results import OUT_OF_TIME, STOPPED, Verdict
 from course_lib.classroom.grading.servers import Server
@@ -106,7 +106,7 @@ class Examiner:
         restored, found = work.restored, []
         for position, exercise in enumerate(self.master.exercises[: index + 1]):
             own = [(f"extra {n}", s) for n, (before, s) in enumerate(restored.extras) if extras and before == position]
-            if position == index or verdicts.attempted(exercise, restored.answers):
+            if position == index or answers.attempted(exercise, restored.answers):
                 ids = [cell.nbgrader["grade_id"] for cell in exercise.answers]
                 own += [(name, restored.answers.get(name, "")) for name in ids]
             found += [_Cell(name, source, self.kept[index][position]) for name, source in own]
@@ -124,13 +124,13 @@ def bound_after(master: masters.Master, index: int) -> list[tuple[str, ...]]:
             break
         elif cell.kind == "code" and not cell.is_answer and not cell.is_wrong:
             for names in found[:position]:
-                names |= verdicts.bound(cell.source)
+                names |= answers.bound(cell.source)
     return [tuple(sorted(names)) for names in found]
 
 
 def _run(cells: list[_Cell], exercise, learner: Server, judge: Server, rules: Rules) -> tuple[dict, int]:
     """What the judge told, and the number of the cell that ran last (−1 when all had)."""
-    names = verdicts.answer_names([masters.solved(a) for a in exercise.answers])
+    names = answers.answer_names([masters.solved(a) for a in exercise.answers])
     question = {
         "check": masters.solved(exercise.check),
         "hidden": sorted(masters.hidden_lines(exercise.check)),

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 
 from course_lib.classroom.check import NOT_ATTEMPTED
 from course_lib.classroom.grading import frames
+from course_lib.classroom.grading.answers import attempted
 from course_lib.classroom.grading.attempts import Examiner, Rules, Work
 from course_lib.classroom.grading.journal import Journal, Key
 from course_lib.classroom.grading.restore import Restored, restore
 from course_lib.classroom.grading.results import UNREADABLE, FreeText, Graded, Verdict
-from course_lib.classroom.grading.servers import LessonError, Server, ServerGone
+from course_lib.classroom.grading.servers import LessonError, Server, ServerGone, Stem
 from course_lib.classroom.grading.submissions import Submission
-from course_lib.classroom.grading.verdicts import attempted
 from course_lib.classroom.masters import Cell, Master, solved, unsolved
 
 ENOUGH = 3  # times that a warm process may end on one answer
@@ -51,20 +51,23 @@ def grade(
     lesson itself does not run, JournalError where a verdict cannot be kept.
     """
     graded = []
-    for lesson in sorted({s.lesson for s in submissions}):
-        master = masters.get(lesson)
-        mine = [s for s in submissions if s.lesson == lesson]
-        papers = []
-        for submission in [s for s in mine if master and not s.problem]:
-            keys = {e.number: key_of(submission, master, e.number) for e in master.exercises}
-            papers.append(_Paper(submission, keys, Work(restore(submission.data, master))))
-        _grade_lesson(master, papers, journal, rules, jobs, progress)
-        found = {id(p.submission): p for p in papers}
-        graded += [_graded(s, master, found.get(id(s))) for s in mine]
+    with Stem() as stem:
+        for lesson in sorted({s.lesson for s in submissions}):
+            master = masters.get(lesson)
+            mine = [s for s in submissions if s.lesson == lesson]
+            papers = []
+            for submission in [s for s in mine if master and not s.problem]:
+                keys = {e.number: key_of(submission, master, e.number) for e in master.exercises}
+                papers.append(_Paper(submission, keys, Work(restore(submission.data, master))))
+            _grade_lesson(master, papers, journal, rules, jobs, progress, stem)
+            found = {id(p.submission): p for p in papers}
+            graded += [_graded(s, master, found.get(id(s))) for s in mine]
     return graded
 
 
-def _grade_lesson(master: Master, papers: list[_Paper], journal: Journal, rules: Rules, jobs: int, progress) -> None:
+def _grade_lesson(
+    master: Master, papers: list[_Paper], journal: Journal, rules: Rules, jobs: int, progress, stem: Stem
+) -> None:
     """Fill in the verdicts of a lesson's papers."""
 
     def keep(paper: _Paper, verdict: Verdict) -> None:
@@ -84,7 +87,7 @@ def _grade_lesson(master: Master, papers: list[_Paper], journal: Journal, rules:
                 waiting.append((index, paper))
     if not waiting:
         return
-    with _Warm(master, rules) as warm, ThreadPoolExecutor(jobs) as pool:
+    with _Warm(master, rules, stem) as warm, ThreadPoolExecutor(jobs) as pool:
         for index in warm.exercises(max(i for i, _ in waiting)):
             todo = [paper for i, paper in waiting if i == index]
             for paper, verdict in zip(todo, pool.map(lambda p, i=index: warm.decide(p, i), todo), strict=True):
@@ -104,8 +107,8 @@ def _without_running(paper: _Paper, exercise) -> Verdict | None:
 class _Warm:
     """The two warm processes of a lesson; where one ends, both are begun anew and brought to the same cell."""
 
-    def __init__(self, master: Master, rules: Rules):
-        self.master, self.examiner = master, Examiner(master, rules)
+    def __init__(self, master: Master, rules: Rules, stem: Stem):
+        self.master, self.stem, self.examiner = master, stem, Examiner(master, rules)
         self.position = self.generation = 0
         self.cells = [c for c in master.cells if c.kind == "code" and not c.is_wrong]
         self.lock = threading.Lock()
@@ -148,7 +151,7 @@ class _Warm:
         )
 
     def _start(self) -> None:
-        self.learner, self.judge = Server("learner"), Server("judge")
+        self.learner, self.judge = Server("learner", self.stem), Server("judge", self.stem)
         self.generation += 1
 
     def _restart(self) -> None:

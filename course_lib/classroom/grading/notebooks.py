@@ -7,8 +7,6 @@ import json
 import re
 from dataclasses import dataclass
 
-import nbformat
-
 NESTED = 1_000_000  # brackets and braces: more would fill the memory before the first cell is seen
 RARE = 0xD8  # first byte from which GB2312 holds its rarer half, and Latin-1 its common letters such as "öß"
 LONE = re.compile("[\ud800-\udfff]")  # halves of surrogate pairs, which no file can be written with
@@ -99,6 +97,8 @@ def _parse(text: str) -> dict:
 
 def _upgraded(notebook: dict) -> list:
     """Cells of format 2 or 3 in format 4, by nbformat, which gets only the parts that it needs."""
+    import nbformat  # takes two seconds, and hardly anybody hands in so old a format
+
     sheets = [sheet for sheet in notebook["worksheets"] if isinstance(sheet, dict)]
     cells = [_old_cell(cell) for sheet in sheets for cell in _listed(sheet.get("cells")) if isinstance(cell, dict)]
     version = 2 if notebook["nbformat"] == 2 else 3

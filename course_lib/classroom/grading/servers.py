@@ -1,8 +1,13 @@
-"""Two processes that hold a lesson warm: one for its learners' answers, one for its judge. Each answer is run in a fork."""
+"""Two processes that hold a lesson warm: one for its learners' answers, one for its judge. Each answer is run in a fork.
+
+Both are forks of a stem, which has imported what lessons import and lives as long as the batch.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import gc
+import importlib
 import io
 import linecache
 import os
@@ -11,13 +16,19 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 from course_lib.classroom.grading import frames
 from course_lib.config import settings
 
-ENVIRONMENT = {"COURSE_PROGRESS": "off", "MPLBACKEND": "Agg", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+ENVIRONMENT = {
+    "COURSE_PROFILE": "cpu",  # a graphics card's memory cannot be forked
+    "COURSE_PROGRESS": "off", "MPLBACKEND": "Agg", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1",
+}  # fmt: skip
 PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "PYTHONPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "TMPDIR", "COURSE_DATA")
+IMPORTS = ("course_lib.plots", "course_lib.classroom.grading.host", "course_lib.classroom.grading.sandbox",
+           "course_lib.classroom.grading.verdicts", "IPython.core.interactiveshell", "pandas", "torch")  # fmt: skip
 
 
 class ServerGone(RuntimeError):
@@ -44,45 +55,14 @@ class Lesson:
             exec(compile(source, file, "exec"), self.names)
 
 
-class Server:
-    """A warm process, seen from outside. role: "learner" or "judge"."""
+class _Channel:
+    """Requests to a process that answers them one by one; ServerGone where it has ended."""
 
-    def __init__(self, role: str):
-        ours, theirs = socket.socketpair()
-        environment = {k: v for k, v in os.environ.items() if k in PASSED_ON} | ENVIRONMENT
-        command = [sys.executable, "-m", __name__, role, str(theirs.fileno())]
-        self.process = subprocess.Popen(
-            command, pass_fds=[theirs.fileno()], env=environment, cwd=settings().project / "lessons",
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-        )  # fmt: skip
-        theirs.close()
-        self.control, self.lock = ours, threading.Lock()
+    def __init__(self, control: socket.socket):
+        self.control, self.lock = control, threading.Lock()
 
-    def run(self, source: str) -> None:
-        """Run a cell of the lesson for all who come after; LessonError where it stops."""
-        problem = self._ask({"do": "run", "source": source})["problem"]
-        if problem:
-            raise LessonError(problem)
-
-    def fork(self, request: dict, descriptors: list[int]) -> int:
-        """Begin a child for one answer, the descriptors handed to it; its process id. LessonError where it cannot begin."""
-        reply = self._ask({"do": "fork", **request}, descriptors)
-        if "problem" in reply:
-            raise LessonError(reply["problem"])
-        return reply["pid"]
-
-    def end(self, pid: int) -> int:
-        """Kill a child and all that it began; the wait status that it ended with."""
-        return self._ask({"do": "end", "pid": pid})["status"]
-
-    def close(self) -> None:
-        """End the process and whatever it has begun."""
-        self.control.close()
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-
-    def _ask(self, request: dict, descriptors: list[int] = ()) -> dict:
+    def ask(self, request: dict, descriptors: list[int] = ()) -> dict:
+        """Its answer to a request; the descriptors are handed to it."""
         with self.lock:
             try:
                 if descriptors:
@@ -95,14 +75,91 @@ class Server:
                 raise ServerGone(f"the warm process ended: {error}") from None
 
 
+class Stem:
+    """The process that all warm processes are forked from, seen from outside; where it has ended, it is begun anew."""
+
+    def __init__(self):
+        self.process, self.lock = None, threading.Lock()
+
+    def __enter__(self) -> Stem:
+        return self
+
+    def __exit__(self, *error) -> None:
+        """End it; the processes that it began end when their own channels are closed."""
+        if self.process:
+            self.channel.control.close()
+            self.process.kill()
+            self.process.wait()
+
+    def begin(self, role: str, control: socket.socket) -> int:
+        """Fork a warm process that is asked over `control`; its process id."""
+        request = {"do": "begin", "role": role}
+        with self.lock:
+            with contextlib.suppress(ServerGone):
+                if self.process:
+                    return self.channel.ask(request, [control.fileno()])["pid"]
+            self._start()
+            return self.channel.ask(request, [control.fileno()])["pid"]
+
+    def end(self, pid: int) -> None:
+        """Kill a warm process; one whose stem has ended ends by itself."""
+        with contextlib.suppress(ServerGone):
+            self.channel.ask({"do": "end", "pid": pid})
+
+    def _start(self) -> None:
+        self.__exit__()
+        ours, theirs = socket.socketpair()
+        environment = {k: v for k, v in os.environ.items() if k in PASSED_ON} | ENVIRONMENT
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", __name__, str(theirs.fileno())],
+            pass_fds=[theirs.fileno()], env=environment, cwd=settings().project / "lessons",
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+        theirs.close()
+        self.channel = _Channel(ours)
+
+
+class Server:
+    """A warm process of a lesson, seen from outside. role: "learner" or "judge"."""
+
+    def __init__(self, role: str, stem: Stem):
+        ours, theirs = socket.socketpair()
+        self.stem, self.channel = stem, _Channel(ours)
+        self.pid = stem.begin(role, theirs)
+        theirs.close()
+
+    def run(self, source: str) -> None:
+        """Run a cell of the lesson for all who come after; LessonError where it stops."""
+        problem = self.channel.ask({"do": "run", "source": source})["problem"]
+        if problem:
+            raise LessonError(problem)
+
+    def fork(self, request: dict, descriptors: list[int]) -> int:
+        """Begin a child for one answer, the descriptors handed to it; its process id. LessonError where it cannot begin."""
+        reply = self.channel.ask({"do": "fork", **request}, descriptors)
+        if "problem" in reply:
+            raise LessonError(reply["problem"])
+        return reply["pid"]
+
+    def end(self, pid: int) -> int:
+        """Kill a child and all that it began; the wait status that it ended with."""
+        return self.channel.ask({"do": "end", "pid": pid})["status"]
+
+    def close(self) -> None:
+        """End the process and whatever it has begun."""
+        self.channel.control.close()
+        self.stem.end(self.pid)
+
+
 class _Learner:
     """Runs the unsolved lesson in IPython's shell; forks for each answer."""
 
     def __init__(self):
         from IPython.core.interactiveshell import InteractiveShell
+        from traitlets.config import Config
 
-        self.shell = InteractiveShell.instance(colors="NoColor", history_load_length=0)
-        self.shell.history_manager.enabled = False
+        quiet = Config(HistoryManager={"enabled": False})  # neither a file in the teacher's home nor a thread
+        self.shell = InteractiveShell.instance(colors="NoColor", config=quiet)
         self.shell.enable_gui = lambda *names, **options: None
 
     def run(self, source: str) -> str:
@@ -157,22 +214,24 @@ class _Judge:
 
 
 def serve(role: str, control: socket.socket) -> None:
-    """Answer requests until the other side hangs up."""
-    from course_lib import plots
-
+    """Answer a warm process's requests until the other side hangs up."""
+    plots = importlib.import_module("course_lib.plots")
     plots.show = lambda fig, *, alt: plots.plt.close(fig)
     server = {"learner": _Learner, "judge": _Judge}[role]()
-    while True:
-        try:
-            mark, descriptors, _, _ = socket.recv_fds(control, 1, 4)
-            if not mark:
-                return
-            request, _ = frames.receive(control)
-        except frames.Gone:
-            return
+    for request, descriptors in _requests(control):
         frames.send(control, _done(server, request, descriptors))
         for descriptor in descriptors:
             os.close(descriptor)
+
+
+def _requests(control: socket.socket) -> Iterator[tuple[dict, list[int]]]:
+    """Each request and the descriptors that came with it."""
+    with contextlib.suppress(frames.Gone):
+        while True:
+            mark, descriptors, _, _ = socket.recv_fds(control, 1, 4)
+            if not mark:
+                return
+            yield frames.receive(control)[0], descriptors
 
 
 def _done(server, request: dict, descriptors: list[int]) -> dict:
@@ -180,20 +239,42 @@ def _done(server, request: dict, descriptors: list[int]) -> dict:
     if do == "run":
         return {"problem": server.run(request["source"])}
     if do == "fork":
+        gc.freeze()  # the child's collector passes over what is there, so that the pages stay shared
         try:
             return {"pid": server.fork(request, descriptors)}
         except RuntimeError as error:  # the sandbox's
             return {"problem": str(error)}
+    return _ended(request["pid"])
+
+
+def _ended(pid: int) -> dict:
     with contextlib.suppress(ProcessLookupError):
-        os.kill(request["pid"], signal.SIGKILL)
-    return {"status": os.waitpid(request["pid"], 0)[1]}
+        os.kill(pid, signal.SIGKILL)
+    return {"status": os.waitpid(pid, 0)[1]}
 
 
-def main(role: str, descriptor: str) -> None:
-    """Entry of a warm process."""
-    os.environ |= {k: ENVIRONMENT[k] for k in ENVIRONMENT}
-    serve(role, socket.socket(fileno=int(descriptor)))
+def grow(control: socket.socket) -> None:
+    """The stem: import what lessons import, and fork warm processes until the other side hangs up."""
+    for name in IMPORTS:
+        importlib.import_module(name)
+    gc.freeze()
+    for request, descriptors in _requests(control):
+        if request["do"] == "end":
+            frames.send(control, _ended(request["pid"]))
+            continue
+        (channel,) = descriptors
+        child = os.fork()
+        if not child:
+            try:
+                control.close()
+                os.setsid()
+                serve(request["role"], socket.socket(fileno=channel))
+            finally:
+                os._exit(0)
+        os.close(channel)
+        frames.send(control, {"pid": child})
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    os.environ |= ENVIRONMENT
+    grow(socket.socket(fileno=int(sys.argv[1])))

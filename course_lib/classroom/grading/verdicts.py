@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import importlib
 import json
@@ -15,7 +14,6 @@ import socket
 import numpy as np
 import torch
 
-from course_lib.classroom import masters
 from course_lib.classroom.check import FAILED, NOT_ATTEMPTED, NOT_RUN
 from course_lib.classroom.grading import frames
 from course_lib.classroom.grading.remote import MISSING, Link
@@ -23,30 +21,6 @@ from course_lib.classroom.grading.results import STOPPED
 
 LINE = re.compile(r"(?:^Check, line |line )(\d+)(?= of the check cell| )")  # of the check, as cards name it
 MEMORY = 2 << 30  # bytes beyond what the lesson holds
-
-
-def answer_names(answers: list[str]) -> list[str]:
-    """Names that solved answer cells bind at their top level: what a check may ask the learner for."""
-    found = {}
-    for node in [n for source in answers for n in ast.parse(source).body]:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            found[node.name] = True
-        elif isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign | ast.With | ast.For | ast.If):
-            found |= {n.id: True for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-    return list(found)
-
-
-def bound(source: str) -> set[str]:
-    """Names that a cell of the lesson binds at its top level."""
-    found = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            found |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            found.add(node.name)
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            found.add(node.id)
-    return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,36 +55,45 @@ def judged(lesson, question: Question, link: Link, progress) -> dict:
                 lesson.names[name] = value
     except frames.Gone as error:
         return {"state": STOPPED, "message": f"Your code ended the process that ran it ({error})."}
-    card, problem = run_check(lesson, question.check)
+    found = run_check(lesson, question.check)
     if link.gone:
         return {"state": STOPPED, "message": "Your code ended the process that ran it while the check was calling it."}
-    if card is None:
-        return {"state": FAILED, "message": f"The check stopped with {type(problem).__name__}: {problem}"[:400]}
-    return _told(card, problem, errors, question) | {"stopped": sorted(errors)}
+    if found.card is None:
+        return {"state": FAILED, "message": f"The check stopped with {type(found.raised).__name__}: {found.raised}"[:400]}
+    return _told(found.card, found.cause, errors, question) | {"stopped": sorted(errors)}
 
 
-def _told(card, problem, errors: dict[int, dict], question: Question) -> dict:
+def _told(card, cause, errors: dict[int, dict], question: Question) -> dict:
     """The card, with the place in the learner's own code where that is known, and without the words of hidden tests."""
     own = [errors[number] for number in sorted(errors) if number >= question.first]
     if card.state in (NOT_RUN, NOT_ATTEMPTED) and own:
         message = f"Your cell stopped with {own[-1]['type']}: {own[-1]['text']}".rstrip(": ")
         return {"state": FAILED, "message": message, "details": [["Where", own[-1]["where"]]] if own[-1]["where"] else []}
     details = [list(detail) for detail in card.details]
-    if (where := getattr(problem, "where", "")) and card.state == FAILED:
+    if (where := getattr(cause, "where", "")) and card.state == FAILED:
         details = [["Where", where]]
     elif any(int(n) in question.hidden for label, value in details for n in LINE.findall(f"{label} {value}")[:1]):
         details = []
     return {"state": card.state, "message": card.message, "details": details}
 
 
-def run_check(lesson, check: str, *, grading: bool = False) -> tuple:
-    """(card or None, what went wrong or None) of a check cell that is executed in a lesson's names."""
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What a check cell came to: its last card, the error that the card explains, the error that came out of the cell."""
+
+    card: object | None
+    cause: BaseException | None
+    raised: BaseException | None
+
+
+def run_check(lesson, check: str, *, grading: bool = False) -> Outcome:
+    """Execute a check cell in a lesson's names. This process must be a fork that ends afterwards."""
     module = importlib.import_module("course_lib.classroom.check")
-    cards, problems = [], []
+    cards, causes, raised = [], [], None
     explain, module._display = module._explain_error, cards.append
 
     def noted(frame, error, own, asked):
-        problems.append(error)
+        causes.append(error)
         return explain(frame, error, own, asked)
 
     module._explain_error = noted
@@ -119,20 +102,8 @@ def run_check(lesson, check: str, *, grading: bool = False) -> tuple:
     try:
         lesson.execute(check)
     except BaseException as error:
-        problems.append(error)
-    return (cards[-1] if cards else None), (problems[-1] if problems else None)
-
-
-def attempted(exercise: masters.Exercise, answers: dict[str, str]) -> bool:
-    """Whether any answer cell of the exercise differs from the one that the lesson starts with."""
-    return any(
-        _bare(answers.get(cell.nbgrader["grade_id"], "")) not in ("", _bare(masters.unsolved(cell, exercise.number)))
-        for cell in exercise.answers
-    )
-
-
-def _bare(source: str) -> str:
-    return "\n".join(line.rstrip() for line in source.strip().splitlines() if line.strip())
+        raised = error
+    return Outcome(cards[-1] if cards else None, causes[-1] if causes else None, raised)
 
 
 def _fresh() -> None:
