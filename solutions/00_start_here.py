@@ -655,13 +655,22 @@ def mean_loss(model, batches):
 
 # %% nbgrader={"schema_version": 3, "grade_id": "00-4-check", "points": 4, "solution": false, "grade": true, "locked": true, "task": false}
 with check("0.4", points=4):
-    spy, seen = nn.Sequential(nn.Dropout(0.5), nn.Flatten(0)), []
-    spy.register_forward_hook(lambda module, x, y: seen.append((torch.is_grad_enabled(), module.training)))
+
+    class Spy(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.dropout, self.seen = nn.Dropout(0.5), []
+
+        def forward(self, x):
+            self.seen.append((torch.is_grad_enabled(), self.training))
+            return self.dropout(x)[:, 0]
+
+    spy = Spy()
     uneven = [(torch.ones(3, 1), torch.zeros(3)), (torch.ones(1, 1), torch.zeros(1) + 5**0.5 + 1)]
     answer = mean_loss(spy, uneven)
-    assert len(seen) == 2, "call the model once for every batch: the last batch alone is not the data"
-    assert not any(grad for grad, _ in seen), "gradients were on: wrap the loop in `with torch.no_grad():`"
-    assert not any(training for _, training in seen), "dropout was on: call model.eval() before the loop"
+    assert len(spy.seen) == 2, "call the model once for every batch: the last batch alone is not the data"
+    assert not any(grad for grad, _ in spy.seen), "gradients were on: wrap the loop in `with torch.no_grad():`"
+    assert not any(training for _, training in spy.seen), "dropout was on: call model.eval() before the loop"
     assert abs(answer - 3) > 1e-4, "3 is the mean of the batch means: batches differ in size, so average over rows"
     assert abs(answer - 2) < 1e-4, "squared errors 1, 1, 1 and 5 have the mean 2"
     assert isinstance(answer, float), "return a plain number: .item() takes it out of the tensor"

@@ -11,6 +11,7 @@ import json
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -18,10 +19,15 @@ import time
 from pathlib import Path
 
 from filelock import FileLock
+from IPython.core.interactiveshell import InteractiveShell
+from traitlets.config import Config
 
 from course_lib.classroom import masters
+from course_lib.classroom.grading import frames, verdicts
+from course_lib.classroom.grading.answers import answer_names
+from course_lib.classroom.grading.host import Host
 from course_lib.classroom.grading.servers import Lesson
-from course_lib.classroom.grading.verdicts import run_check
+from course_lib.classroom.grading.verdicts import Question, run_check
 
 PATIENCE = 10.0  # seconds for one answer, at least
 BUDGET = 60.0  # seconds for all mutants of one exercise; beyond it, every second, third, … is tried
@@ -68,22 +74,29 @@ class Judged(Lesson):
 
     def judge(self, answers: list[str], check: str, *, grading: bool = False, patience: float = PATIENCE) -> dict:
         """State and message of the card after these cells and the check; "raised" names what came out of a cell."""
-        read, write = os.pipe()
-        child = os.fork()
-        if not child:
+        return _heard(lambda out: os.write(out, json.dumps(self._outcome(answers, check, grading)).encode()), patience)
+
+    def judge_across(self, exercise: masters.Exercise, answers: list[str]) -> dict:
+        """The same as `course grade` does it: the answers in a process of their own, which the check calls over a pipe."""
+        ours, theirs = socket.socketpair()
+        host = os.fork()
+        if not host:
             try:
-                os.write(write, json.dumps(self._outcome(answers, check, grading)).encode())
+                ours.close()
+                quiet = Config(HistoryManager={"enabled": False})
+                Host(theirs, InteractiveShell(user_ns=self.names, config=quiet)).serve()
             finally:
                 os._exit(0)
-        os.close(write)
+        theirs.close()
         try:
-            ready = select.select([read], [], [], patience)[0]
-            data = b"".join(iter(lambda: os.read(read, 65536), b"")) if ready else b""
+            frames.send(ours, {"cells": [(source, []) for source in answers]})
+            names = answer_names([masters.solved(a) for a in exercise.answers])
+            question = Question(masters.solved(exercise.check), [], names, 0)
+            return _heard(lambda out: verdicts.judge(self, question, ours, out), PATIENCE)
         finally:
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            os.close(read)
-        return json.loads(data) if data else {"state": "no verdict", "message": "", "raised": "time" if not ready else "death"}
+            ours.close()
+            os.kill(host, signal.SIGKILL)
+            os.waitpid(host, 0)
 
     def _outcome(self, answers: list[str], check: str, grading: bool) -> dict:
         try:
@@ -98,6 +111,28 @@ class Judged(Lesson):
         return {"state": found.card.state, "message": found.card.message, "raised": raised}
 
 
+def _heard(tell, patience: float) -> dict:
+    """What a fork wrote last: `tell` gets the descriptor to write to."""
+    read, write = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            tell(write)
+        finally:
+            os._exit(0)
+    os.close(write)
+    try:
+        ready = select.select([read], [], [], patience)[0]
+        data = b"".join(iter(lambda: os.read(read, 65536), b"")) if ready else b""
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        os.close(read)
+    if data:
+        return json.loads(data.splitlines()[-1])
+    return {"state": "no verdict", "message": "", "raised": "time" if not ready else "death"}
+
+
 def _contract(lesson: Judged, exercise: masters.Exercise) -> list[dict]:
     """The unsolved answer, the solution, and each wrong answer, as a learner and as a grader would see them."""
     solution = [masters.solved(a) for a in exercise.answers]
@@ -108,6 +143,7 @@ def _contract(lesson: Judged, exercise: masters.Exercise) -> list[dict]:
         {"case": "unsolved, graded", **lesson.judge(empty, full, grading=True)},
         {"case": "solution", **lesson.judge(solution, seen)},
         {"case": "solution, graded", **lesson.judge(solution, full, grading=True)},
+        {"case": "solution, across", "raised": "", **lesson.judge_across(exercise, solution)},
     ]
     for n, wrong in enumerate(exercise.wrong, start=1):
         found.append({"case": f"wrong {n}", **lesson.judge([*solution, masters.solved(wrong)], seen)})
