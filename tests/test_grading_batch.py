@@ -21,6 +21,7 @@ from course_lib.classroom.cli import app
 from course_lib.classroom.grading import command
 from course_lib.classroom.grading.journal import Journal, JournalError
 from course_lib.classroom.grading.results import Verdict
+from course_lib.config import PROJECT
 
 CLASS = 500
 DRIVER = """
@@ -180,6 +181,17 @@ def test_a_full_disk_is_said_and_nothing_is_half_kept(tmp_path, monkeypatch):
 def test_the_command_line_says_what_is_wrong(tmp_path):
     run = CliRunner().invoke(app, ["grade", str(tmp_path), "--out", str(tmp_path / "out")])
     assert run.exit_code == 2 and "course grade: " in run.output
+
+
+def test_a_lesson_of_the_course_by_the_command_line(tmp_path):
+    for name, folder in (("ana", "solutions"), ("ben", "lessons")):
+        (tmp_path / f"{name}__00_start_here.ipynb").write_bytes((PROJECT / folder / "00_start_here.ipynb").read_bytes())
+    run = CliRunner().invoke(app, ["grade", str(tmp_path), "--out", str(tmp_path / "marks")])
+    assert run.exit_code == 0 and "2 notebooks in" in run.output, run.output
+    grades = pd.read_csv(tmp_path / "marks" / "grades.csv").set_index("learner")
+    full = sum(e.points for e in masters.load(PROJECT / "solutions" / "00_start_here.py").exercises)
+    assert grades.earned.to_dict() == {"ana": full, "ben": 0}
+    assert (tmp_path / "marks" / "feedback" / "ana" / "00_start_here.html").exists()
 
 
 def test_hidden_lines_are_those_between_the_marks():
