@@ -151,7 +151,10 @@ class _Warm:
         )
 
     def _start(self) -> None:
-        self.learner, self.judge = Server("learner", self.stem), Server("judge", self.stem)
+        try:
+            self.learner, self.judge = Server("learner", self.stem), Server("judge", self.stem)
+        except ServerGone as error:
+            raise GradingError(f"{self.master.name}: no process for it could be begun ({error}); is memory short?") from None
         self.generation += 1
 
     def _restart(self) -> None:
