@@ -201,6 +201,15 @@ def test_an_answer_works_as_usual(layers):
 
 
 @linux
+def test_an_interrupt_reaches_an_answer_though_the_grader_ignores_it():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell's background jobs do
+    try:
+        assert inside(interrupt).value == "interrupted"
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@linux
 def test_nothing_of_the_environment_is_left(monkeypatch):
     monkeypatch.setenv("TOKEN_OF_THE_TEACHER", "secret")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")

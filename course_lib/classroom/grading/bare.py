@@ -20,7 +20,8 @@ def signals() -> None:
     """Handlers set by the parent's code give way to the system's own; an interrupt is Python's; nothing is held back."""
     for number in signal.valid_signals():
         if callable(signal.getsignal(number)):
-            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+            signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs begin with it ignored
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
