@@ -120,6 +120,20 @@ answer = means.drop("Heat")
 #= extra 90.2
 !echo hello
 
+#: shell_lines_first: above a right answer, in the cell that is judged
+#= 90.2
+%pip install numpy
+!ls
+files = !ls
+def centre(scores):
+    return scores - scores.mean(axis=1, keepdims=True)
+
+#: exit_first: in a notebook it asks for a new kernel, and whatever follows was meant
+#= 90.2
+exit()
+def centre(scores):
+    return scores - scores.mean(axis=1, keepdims=True)
+
 #: decorators: two around each other
 #= 90.1
 import functools

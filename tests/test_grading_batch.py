@@ -140,6 +140,62 @@ def test_a_batch_is_not_mixed_with_another(course, tmp_path, handed):
     assert summary.rows[0][2] == "0 of 10", "a notebook that was handed in anew is judged anew"
 
 
+def test_a_name_that_is_missing_in_the_learners_code_is_said_with_its_line(course, tmp_path):
+    centre = "def centre(scores):\n    return centred(scores)"
+    right, wrong = ("def centred(scores):\n    return scores" + end for end in (" - scores.mean(axis=1, keepdims=True)", ""))
+    helpers = {"none": None, "right": right, "wrong": wrong}
+    for name, helper in helpers.items():
+        notebook = filled({"90.2": centre})
+        place = next(n for n, cell in enumerate(notebook["cells"]) if cell["source"] == centre)
+        if helper:
+            notebook["cells"].insert(place, {"cell_type": "code", "metadata": {}, "source": helper, "outputs": []})
+        (tmp_path / f"{name}__{NAME}.ipynb").write_bytes(as_bytes(notebook))
+    command.grade_class([tmp_path], tmp_path / "marks", folder=course, say=lambda line: None)
+    table = pd.read_csv(tmp_path / "marks" / "exercises.csv", dtype={"exercise": str})
+    found = table[table.exercise == "90.2"].set_index("learner")
+    assert found.state.to_dict() == {"none": "not passed", "right": "passed", "wrong": "not passed"}
+    assert found.message["none"] == "Your code stopped with NameError: name 'centred' is not defined"
+    assert "NameError" not in found.message["wrong"], "the helper is there, and wrong"
+
+
+def test_what_cannot_be_read_is_said_before_anything_is_judged(course, tmp_path, handed):
+    one, out = handed / f"learner031__{NAME}.ipynb", tmp_path / "marks"
+    with pytest.raises(command.BatchError, match="nosuch.csv cannot be read"):
+        command.grade_class([one], out, folder=course, roster=tmp_path / "nosuch.csv", say=lambda line: None)
+    assert not (out / "journal.jsonl").exists()
+    out.mkdir()
+    (out / "journal.jsonl").touch()  # a batch that ended before its first verdict is none
+    (out / "texts.csv").write_bytes("Größe;1\n".encode("cp1252"))
+    with pytest.raises(command.BatchError, match="texts.csv is not in UTF-8"):
+        command.grade_class([one], out, folder=course, say=lambda line: None)
+    (out / "texts.csv").unlink()
+    assert command.grade_class([one], out, folder=course, say=lambda line: None).rows[0][2] == "10 of 10"
+    with pytest.raises(command.BatchError, match="it is a file; choose another folder"):
+        command.grade_class([one], one, folder=course, say=lambda line: None)
+
+
+def test_who_handed_in_no_notebook_is_named(course, tmp_path):
+    (tmp_path / "ana").mkdir()
+    (tmp_path / "ana" / f"{NAME}.ipynb").write_bytes(handed_in(0))
+    (tmp_path / "petra").mkdir()
+    (tmp_path / "petra" / "answers.docx").touch()
+    (tmp_path / f"{NAME}.ipynb.txt").touch()
+    said = []
+    command.grade_class([tmp_path], tmp_path / "marks", folder=course, say=said.append)
+    assert any("petra: no notebook; there is answers.docx" in line for line in said)
+    assert any(".ipynb.txt: is called neither" in line for line in said) and not any("ana" in line for line in said[:2])
+
+
+def test_an_interrupted_batch_ends_at_once_and_says_how_to_go_on(handed, course, tmp_path):
+    grader = started(handed, tmp_path / "marks", course)
+    until(lambda: lines(tmp_path / "marks") > CLASS)
+    grader.send_signal(signal.SIGINT)
+    clock = time.monotonic()
+    told = grader.communicate()[1]
+    assert "stopped: interrupted; what was judged is kept, and the same command with --resume goes on" in told
+    assert grader.returncode == 1 and time.monotonic() - clock < 10
+
+
 def test_a_missing_layer_is_named_where_the_sandbox_is_required(monkeypatch, course, tmp_path, handed):
     monkeypatch.setattr(command.protection, "available", lambda: {"files": "no Landlock", "limits": ""})
     with pytest.raises(command.BatchError, match="lacks a layer of the sandbox .files: no Landlock"):

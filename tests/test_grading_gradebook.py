@@ -4,7 +4,7 @@ import csv
 import io
 
 import pytest
-from graded_batch import LESSON, graded, judge, report, rows
+from graded_batch import LESSON, graded, judge, report, rows, written
 
 from course_lib.classroom.check import PASSED
 from course_lib.classroom.grading import tables
@@ -32,8 +32,8 @@ def test_a_roster_that_cannot_be_read_says_why(content, message, tmp_path):
 def test_nbgrader_gets_its_columns(tmp_path):
     roster = tmp_path / "students.csv"
     roster.write_text("id,last_name,first_name,email\nann,Arendt,Ann,ann@example.org\nzoe,Zhou,Zoe,\n", encoding="utf-8")
-    texts = judge(report([graded(), graded("bob")], tmp_path) / "texts.csv", "1.5", "")
-    book = nbgrader_csv([graded(), graded("bob")], roster, texts=texts)
+    judge(report([graded(), graded("bob")], tmp_path) / "texts.csv", "1.5", "")
+    book = nbgrader_csv(written([graded(), graded("bob")], tmp_path)[0], roster)
     ann, bob, zoe = rows(book.files["grades.csv"])
     assert list(ann) == (
         "assignment,duedate,timestamp,student_id,last_name,first_name,email,raw_score,late_submission_penalty,score,max_score"
@@ -44,7 +44,8 @@ def test_nbgrader_gets_its_columns(tmp_path):
     assert [row["id"] for row in rows(book.files["students.csv"])] == ["ann", "zoe", "bob"]
     assert rows(book.files["assignments.csv"]) == [{"name": LESSON}]
     assert book.notes == (
-        "1 answer in words has no points yet: write them into the column `earned` of texts.csv",
+        "1 answer in words has no points yet, and counts nothing here: write them into the column `earned` of texts.csv, "
+        "and run the same command with --resume",
         "not in the roster, so without a full name: bob",
     )
 

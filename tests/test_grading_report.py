@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
-from graded_batch import EVIL, LESSON, STARTED, Page, graded, judge, read, report, unreadable
+from graded_batch import EVIL, LESSON, STARTED, Page, graded, judge, read, report, unreadable, written
 
 from course_lib.classroom import masters
 from course_lib.classroom.check import FAILED, PASSED
@@ -23,7 +23,7 @@ def test_a_batch_becomes_tables_reports_and_pages(tmp_path):
         "report.xml", "texts.csv",
     ]  # fmt: skip
     ann, bob = read(out / "grades.csv")
-    assert (ann["earned"], ann["total"], ann["text_points"], ann["passed"], ann["exercises"]) == ("0.1", "0.3", "2", "1", "2")
+    assert (ann["earned"], ann["total"], ann["waiting"], ann["passed"], ann["exercises"]) == ("0.1", "0.3", "2", "1", "2")
     assert (bob["earned"], bob["total"], bob["problem"]) == ("0", "0.3", "bob.ipynb is no notebook")
     first, second = read(out / "exercises.csv")[:2]
     assert (first["exercise"], first["state"], first["earned"], first["points"]) == ("90.1", PASSED, "0.1", "0.1")
@@ -162,19 +162,36 @@ def test_points_of_a_person_outlast_another_run(tmp_path):
     batch = [graded("=ann", text="- one\n- two"), graded("bob")]
     path = judge(report(batch, tmp_path) / "texts.csv", "1,5", "")
     report(batch, tmp_path)
-    assert [row["earned"] for row in read(path)] == ["1,5", ""]
-    assert awarded(path) == {("'=ann", LESSON, "90-2-explain"): 1.5}
+    assert [row["earned"] for row in read(path)] == ["1.5", ""]
+    assert awarded(path) == {("'=ann", LESSON, "90-2-explain", "'- one - two"): (2, 1.5)}
+    ann, bob = read(tmp_path / "grades.csv")
+    assert [(row["earned"], row["total"], row["waiting"]) for row in (ann, bob)] == [("1.6", "2.3", "0"), ("0.1", "0.3", "2")]
+    told = json.loads((tmp_path / "report.json").read_text())["graded"]
+    assert [(one["earned"], one["total"], one["waiting"]) for one in told] == [(1.6, 2.3, 0), (0.1, 0.3, 2)]
+    pages = {page.parent.name: Page(page.read_text()).words for page in tmp_path.glob("feedback/*/*.html")}
+    (first,) = [words for name, words in pages.items() if name.startswith("=ann")]
+    assert "1.6 of 2.3 points" in first and "read by your teacher (1.5 of 2 points)" in first and "more for what" not in first
+    assert "2 more for what you wrote in words" in pages["bob"]
     assert not list(tmp_path.glob("texts.before*"))
 
 
 def test_points_for_another_text_are_put_aside_not_lost(tmp_path):
     path = judge(report([graded(text="first")], tmp_path) / "texts.csv", "1")
-    report([graded(text="second")], tmp_path)
+    lost = written([graded(text="second")], tmp_path)[1]
+    assert lost == [
+        "texts.csv, row 2 (ann, 90-2-explain): no such answer with this text; its points were not used. "
+        "Your table is kept as texts.before-1.csv"
+    ]
     assert [(row["text"], row["earned"]) for row in read(path)] == [("second", "")]
-    assert awarded(tmp_path / "texts.before-1.csv") == {("ann", LESSON, "90-2-explain"): 1.0}
+    assert awarded(tmp_path / "texts.before-1.csv") == {("ann", LESSON, "90-2-explain", "first"): (2, 1.0)}
+
+
+def test_a_table_of_points_that_cannot_be_read_is_left_alone(tmp_path):
+    path = report([graded()], tmp_path) / "texts.csv"
     path.write_bytes("learner;名\n".encode("gb18030"))
-    report([graded(text="second")], tmp_path)
-    assert (tmp_path / "texts.before-2.csv").read_bytes() == "learner;名\n".encode("gb18030")
+    with pytest.raises(tables.TableError, match="texts.csv is not in UTF-8"):
+        report([graded()], tmp_path)
+    assert path.read_bytes() == "learner;名\n".encode("gb18030")
 
 
 @pytest.mark.parametrize("given", ["three", "2.5", "-1", "nan"])

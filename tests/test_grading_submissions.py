@@ -152,6 +152,12 @@ def test_a_path_may_be_given_from_where_one_stands_and_twice(tmp_path, monkeypat
     assert collect([Path("04_dot_product.ipynb")], lessons=LESSONS)[0].source == "04_dot_product.ipynb"
 
 
+@pytest.mark.parametrize(("ids", "lesson"), [(("05-1-pieces", "05-2-df"), TEXT), (("05-1-pieces", "04-1-predict"), DOT)])
+def test_a_name_counts_unless_all_cells_are_of_another_lesson(tmp_path, ids, lesson):
+    put(tmp_path, {"mei/04_dot_product.ipynb": notebook(*ids)})
+    assert found(tmp_path) == [("mei", lesson)]
+
+
 def test_two_weeks_of_one_learner(tmp_path):
     put(tmp_path, {"four/mei/04_dot_product.ipynb": EMPTY, "five/mei/05_text_features.ipynb": EMPTY})
     assert found(tmp_path / "four", tmp_path / "five") == [("mei", DOT), ("mei", TEXT)]

@@ -112,14 +112,17 @@ def grade(
     sandbox: Annotated[
         str | None, typer.Option(help="require, auto or off; require when there is more than one submission, else auto.")
     ] = None,
-    seconds: Annotated[float, typer.Option(min=1, help="Seconds of computing for each exercise.")] = 20,
+    seconds: Annotated[
+        float, typer.Option(min=1, help="Seconds of computing for an exercise; by the clock three times that.")
+    ] = 20,
     scheduler: Annotated[str | None, typer.Option(help="Address of a running Dask scheduler that shares the work.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a batch that was interrupted.")] = False,
     roster: Annotated[Path | None, typer.Option(help="A gradebook exported by Canvas, for the table that it imports.")] = None,
 ) -> None:
     """Grade a class: the master's checks against every learner's answers, run where they can do no harm.
 
-    Exit status 0: everything was judged; 1: some notebooks could not be read; 2: the batch did not come to its end.
+    Exit status 0: everything was judged; 1: some notebooks could not be read; 2: the batch did not come to its end, be it by
+    Ctrl-C, and --resume goes on. Answers in words wait in OUT/texts.csv for your points, which count after --resume.
     """
     from course_lib.classroom.grading.command import BatchError, grade_class
 

@@ -74,7 +74,7 @@ class Examiner:
         for way in ways:
             if told["state"] != PASSED:
                 second = self._tried(work, index, learner, judge, **way)
-                told = second if second["state"] == PASSED else told
+                told = second if second["state"] == PASSED or "missing" in told else told  # a name may be in a cell of theirs
         exercise = self.master.exercises[index]
         details = tuple((_words(label), _words(value)) for label, value in told.get("details", ()))
         verdict = Verdict(exercise.number, told["state"], exercise.points, _words(told["message"]), details)
@@ -152,13 +152,15 @@ def _run(cells: list[_Cell], exercise, learner: Server, judge: Server, rules: Ru
         write = -1
         return _watched(read, folder, rules)
     finally:
-        for server, pid in begun:
-            server.end(pid)
-        ours.close()
-        theirs.close()
-        for descriptor in {read, write} - {-1}:
-            os.close(descriptor)
-        sandbox.remove_folder(folder)
+        try:
+            for server, pid in begun:
+                server.end(pid)
+        finally:  # a server that has ended takes what it began with it
+            ours.close()
+            theirs.close()
+            for descriptor in {read, write} - {-1}:
+                os.close(descriptor)
+            sandbox.remove_folder(folder)
 
 
 def _watched(read: int, folder: Path, rules: Rules) -> tuple[dict, int]:

@@ -87,11 +87,15 @@ def _grade_lesson(
                 waiting.append((index, paper))
     if not waiting:
         return
-    with _Warm(master, rules, stem) as warm, ThreadPoolExecutor(jobs) as pool:
-        for index in warm.exercises(max(i for i, _ in waiting)):
-            todo = [paper for i, paper in waiting if i == index]
-            for paper, verdict in zip(todo, pool.map(lambda p, i=index: warm.decide(p, i), todo), strict=True):
-                keep(paper, verdict)
+    with ThreadPoolExecutor(jobs) as pool, _Warm(master, rules, stem) as warm:
+        try:
+            for index in warm.exercises(max(i for i, _ in waiting)):
+                todo = [paper for i, paper in waiting if i == index]
+                for paper, verdict in zip(todo, pool.map(lambda p, i=index: warm.decide(p, i), todo), strict=True):
+                    keep(paper, verdict)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)  # who interrupts a batch does not want to wait for its end
+            raise
 
 
 def _without_running(paper: _Paper, exercise) -> Verdict | None:
@@ -100,7 +104,9 @@ def _without_running(paper: _Paper, exercise) -> Verdict | None:
     if restored.problem:
         return Verdict(exercise.number, UNREADABLE, exercise.points, restored.problem)
     if not attempted(exercise, restored.answers):
-        return Verdict(exercise.number, NOT_ATTEMPTED, exercise.points, "The answer cell is as it was handed out.")
+        there = any(restored.answers.get(cell.nbgrader["grade_id"]) for cell in exercise.answers)
+        message = "The answer cell is as it was handed out." if there else "The answer cell is missing or empty."
+        return Verdict(exercise.number, NOT_ATTEMPTED, exercise.points, message)
     return None
 
 
@@ -170,6 +176,9 @@ class _Warm:
         with ThreadPoolExecutor(2) as pool:
             try:
                 list(pool.map(lambda run: run[0].run(run[1]), runs))
+            except KeyboardInterrupt:
+                self.__exit__()  # else the pool would wait for the cell's end
+                raise
             except (LessonError, ServerGone) as error:
                 raise GradingError(f"{self.master.name}, cell '{cell.label}' does not run here: {error}") from None
 

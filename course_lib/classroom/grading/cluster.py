@@ -40,7 +40,7 @@ def grade_on(
     try:
         client = Client(address, timeout="20s", set_as_default=False)
     except (OSError, ValueError) as error:
-        raise GradingError(f"no Dask scheduler answers at {address}: {error}") from None
+        raise GradingError(f"no Dask scheduler answers at {address} ({error}): start it, or leave out --scheduler") from None
     with client:
         parts = _parts(waiting, PARTS * max(1, len(client.scheduler_info(n_workers=-1)["workers"])))
         tasks = [client.submit(judged, part, _text(masters[part[0].lesson]), rules, jobs, pure=False) for part in parts]

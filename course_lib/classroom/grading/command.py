@@ -18,10 +18,10 @@ from course_lib.classroom.grading import sandbox as protection
 from course_lib.classroom.grading.attempts import Rules
 from course_lib.classroom.grading.batch import GradingError, grade
 from course_lib.classroom.grading.journal import Journal, JournalError
-from course_lib.classroom.grading.report import ReportError, write_reports
+from course_lib.classroom.grading.report import ReportError, awarded, write_reports
 from course_lib.classroom.grading.restore import restore
 from course_lib.classroom.grading.results import Graded
-from course_lib.classroom.grading.submissions import Submission, SubmissionError, collect
+from course_lib.classroom.grading.submissions import Submission, SubmissionError, collect, without_notebook
 from course_lib.classroom.grading.tables import TableError, write
 
 MODES = ("require", "auto", "off")
@@ -61,6 +61,9 @@ def grade_class(
     known = {path.stem: masters.load(path) for path in masters.masters(folder)}
     try:
         submissions = collect(paths, lessons=list(known))
+        awarded(out / "texts.csv"), gradebook.canvas_csv((), roster)  # what cannot be read is said before an hour of grading
+        for line in without_notebook(paths):
+            say(line)
         rules = Rules(seconds=seconds, layers=_layers(sandbox, len(submissions), say))
         with _opened(out, resume) as journal:
             bar = tqdm(total=sum(len(known[s.lesson].exercises) for s in submissions if s.lesson in known), unit="exercise")
@@ -68,10 +71,13 @@ def grade_class(
                 graded = _judged(submissions, known, journal, rules, jobs, scheduler, bar)
         answers = {(s.learner, s.lesson): restore(s.data, known[s.lesson]).answers for s in submissions if s.lesson in known}
         took = time.monotonic() - clock
-        write_reports(graded, out, masters=known, answers=answers, started=started, seconds=took)
-        _gradebooks(graded, out, roster, say)
+        graded, notes = write_reports(graded, out, masters=known, answers=answers, started=started, seconds=took)
+        for note in [*notes, *_gradebooks(graded, out, roster)]:
+            say(note)
     except (SubmissionError, GradingError, JournalError, ReportError, TableError) as error:
         raise BatchError(str(error)) from None
+    except KeyboardInterrupt:
+        raise BatchError("interrupted; what was judged is kept, and the same command with --resume goes on") from None
     return _summary(graded, out, took)
 
 
@@ -92,8 +98,9 @@ class _opened:
                 f"another `course grade` writes into {self.out}; wait for its end or choose another folder"
             ) from None
         except OSError as error:
-            raise BatchError(f"{self.out} cannot be used: {error.strerror}; choose another folder") from None
-        if path.exists() and not self.resume:
+            why = "it is a file" if self.out.is_file() else error.strerror
+            raise BatchError(f"{self.out} cannot be used: {why}; choose another folder") from None
+        if path.exists() and path.stat().st_size and not self.resume:
             self.lock.release()
             raise BatchError(f"{self.out} holds a batch already: go on with --resume, or choose another folder")
         self.journal = Journal(path)
@@ -133,17 +140,18 @@ def _judged(submissions: list[Submission], known, journal: Journal, rules: Rules
     return grade(submissions, masters=known, journal=journal, rules=rules, jobs=jobs, progress=progress)
 
 
-def _gradebooks(graded: list[Graded], out: Path, roster: Path | None, say) -> None:
-    texts = out / "texts.csv"
+def _gradebooks(graded: list[Graded], out: Path, roster: Path | None) -> list[str]:
+    """Write them; lines that tell what a person should know, each with its file's name where it is of one book alone."""
     books = {
-        "nbgrader": gradebook.nbgrader_csv(graded, texts=texts if texts.exists() else None),
-        "canvas": gradebook.canvas_csv(graded, roster, texts=texts if texts.exists() else None),
+        "nbgrader/grades.csv": gradebook.nbgrader_csv(graded),
+        "canvas/gradebook.csv": gradebook.canvas_csv(graded, roster),
     }
     for name, book in books.items():
         for file, content in book.files.items():
-            write(out / name / file, content)
-    for note in dict.fromkeys(note for book in books.values() for note in book.notes):
-        say(note)
+            write(out / Path(name).parent / file, content)
+    every = [note for book in books.values() for note in book.notes]
+    shared = [note for note in dict.fromkeys(every) if every.count(note) > 1]
+    return shared + [f"{name}: {note}" for name, book in books.items() for note in book.notes if note not in shared]
 
 
 def _summary(graded: list[Graded], out: Path, seconds: float) -> Summary:
@@ -158,5 +166,6 @@ def _summary(graded: list[Graded], out: Path, seconds: float) -> Summary:
         for g in graded
     ]
     unread = sum(bool(g.problem) for g in graded)
-    text = f"{len(graded)} notebooks in {seconds:.0f} s; {unread} could not be read. Reports: {out}"
+    count = f"{len(graded)} {'notebook' if len(graded) == 1 else 'notebooks'}"
+    text = f"{count} in {seconds:.0f} s; {unread} could not be read. Reports: {out}"
     return Summary(tuple(rows), text, unread)

@@ -79,7 +79,7 @@ PAGE = """<!DOCTYPE html>
 <p class="quiet"><bdi>{{ one.learner }}</bdi>, graded {{ day }}</p>
 <p class="score"><strong>{{ one.earned | points }} of {{ one.total | points }} points</strong>,
 {{ passed }} of {{ one.verdicts | length }} exercises passed</p>
-{% if by_hand %}<p>{{ by_hand | points }} more for what you wrote in words: your teacher reads it.</p>{% endif %}
+{% if one.waiting %}<p>{{ one.waiting | points }} more for what you wrote in words: your teacher reads it.</p>{% endif %}
 </header>
 <main>
 {% if one.problem %}<div role="alert" class="card could-not-be-read"><strong>Your notebook was not graded.</strong>
@@ -139,7 +139,6 @@ def page(one: Graded, master: Master | None, answers: Mapping[str, str], *, star
         title=_title(master) or one.lesson or "A notebook of an unknown lesson",
         parts=list(_parts(one, master, answers)),
         passed=sum(verdict.state == PASSED for verdict in one.verdicts),
-        by_hand=sum(text.points for text in one.texts),
         day=f"{started:%Y-%m-%d}",
         style=Markup(STYLE),
         policy=POLICY,
@@ -206,8 +205,8 @@ def _in_words(text: FreeText, heading: str) -> _Part:
     """An answer that a person judges."""
     words = _cut(answered(text))
     shown = Markup('<div class="words">{}</div>').format(words) if words.strip() else _nothing()
-    symbol = CARDS[BY_A_PERSON][0]
-    card = _frame(BY_A_PERSON, symbol, f"{heading.split(' · ')[0]}: {BY_A_PERSON} ({_counted(text.points)})", "", ())
+    score = _counted(text.points) if text.earned is None else f"{number(text.earned)} of {_counted(text.points)}"
+    card = _frame(BY_A_PERSON, CARDS[BY_A_PERSON][0], f"{heading.split(' · ')[0]}: {BY_A_PERSON} ({score})", "", ())
     return _Part(heading, (shown,), card)
 
 

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from course_lib.classroom.grading.report import awarded
 from course_lib.classroom.grading.results import Graded
 from course_lib.classroom.grading.tables import TableError, cell, csv_text, number, read_records, read_table
 
@@ -48,29 +47,27 @@ class _Marks:
     @property
     def notes(self) -> list[str]:
         one = "1 answer in words has" if self.waiting == 1 else f"{self.waiting} answers in words have"
-        return [f"{one} no points yet: write them into the column `earned` of texts.csv"] if self.waiting else []
+        into = "write them into the column `earned` of texts.csv, and run the same command with --resume"
+        return [f"{one} no points yet, and counts nothing here: {into}"] if self.waiting else []
 
 
-def _marks(graded: Sequence[Graded], texts: Path | None) -> _Marks:
-    given = awarded(texts) if texts else {}
+def _marks(graded: Sequence[Graded]) -> _Marks:
     earned, possible, waiting = {}, defaultdict(float), 0
     for one in (each for each in graded if each.lesson):
-        by_hand = [given.get((cell(one.learner), cell(one.lesson), cell(text.grade_id))) for text in one.texts]
-        waiting += by_hand.count(None)
-        earned[one.learner, one.lesson] = one.earned + sum(points or 0 for points in by_hand)
-        all_points = one.total + sum(text.points for text in one.texts)
-        possible[one.lesson] = max(possible[one.lesson], all_points)
+        waiting += sum(text.earned is None for text in one.texts)
+        earned[one.learner, one.lesson] = one.earned
+        possible[one.lesson] = max(possible[one.lesson], one.total + one.waiting)
     return _Marks(earned, dict(sorted(possible.items())), waiting)
 
 
-def nbgrader_csv(graded: Sequence[Graded], roster: Path | None = None, *, texts: Path | None = None) -> Gradebook:
+def nbgrader_csv(graded: Sequence[Graded], roster: Path | None = None) -> Gradebook:
     """Tables in nbgrader's columns: grades.csv as `nbgrader export` writes it, students.csv and assignments.csv for its import.
 
     roster: a table as `nbgrader db student import` takes it (id, and if wanted first_name, last_name, email), where id is the
-    learner's name in the batch; who is in it and handed in nothing has 0 points, as in nbgrader. texts: texts.csv with the
-    points a person gave. Times of submission are unknown here and stay empty. Raises TableError.
+    learner's name in the batch; who is in it and handed in nothing has 0 points, as in nbgrader. Times of submission are
+    unknown here and stay empty. Raises TableError.
     """
-    marks = _marks(graded, texts)
+    marks = _marks(graded)
     people = {row["id"].strip(): row for row in read_records(roster, "id")} if roster else {}
     strangers = [learner for learner in marks.learners if learner not in people]
     notes = marks.notes
@@ -92,15 +89,15 @@ def nbgrader_csv(graded: Sequence[Graded], roster: Path | None = None, *, texts:
     return Gradebook(files, tuple(notes))
 
 
-def canvas_csv(graded: Sequence[Graded], roster: Path | None = None, *, texts: Path | None = None) -> Gradebook:
+def canvas_csv(graded: Sequence[Graded], roster: Path | None = None) -> Gradebook:
     """The table gradebook.csv for Canvas's "Import" of grades: one row a student, one column a lesson.
 
     roster: Canvas's own export of the gradebook. Learners are found in it by ID, by login, or by name in either order; an
     assignment is a lesson's where its title is the lesson's file name, with or without the number. Without a roster there
     are names only, and Canvas asks whose they are. Students who handed in nothing keep what Canvas has.
-    texts: texts.csv with the points a person gave. Raises TableError.
+    Raises TableError.
     """
-    marks = _marks(graded, texts)
+    marks = _marks(graded)
     book = _canvas_roster(roster) if roster else _Roster(list(CANVAS), {}, [])
     matched, strangers = _match(marks.learners, book)
     columns = {

@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from xml.etree import ElementTree
@@ -19,7 +20,7 @@ from course_lib.classroom.masters import Master
 UNKNOWN = "unknown"  # stands for the lesson of a notebook where nothing tells it
 FORMAT = 1  # of report.json; goes up when a reader would have to change
 LONGEST_TITLE = 500  # characters of a message in report.xml's attributes; the element's text has all of it
-GRADES = ("learner", "lesson", "earned", "total", "text_points", "passed", "exercises", "problem", "notes", "source")
+GRADES = ("learner", "lesson", "earned", "total", "waiting", "passed", "exercises", "problem", "notes", "source")
 EXERCISES = ("learner", "lesson", "exercise", "state", "earned", "points", "message", "seconds")
 TEXTS = ("learner", "lesson", "grade_id", "points", "earned", "text")
 
@@ -36,19 +37,22 @@ def write_reports(
     answers: Mapping[tuple[str, str], Mapping[str, str]],
     started: datetime,
     seconds: float,
-) -> None:
+) -> tuple[list[Graded], list[str]]:
     """Write grades.csv, exercises.csv, texts.csv, report.json, report.xml and feedback/LEARNER/LESSON.html into a folder.
 
     masters: lesson → master, for headings and order; answers: (learner, lesson) → grade_id → the learner's source;
     seconds: wall time of the batch. The tables are UTF-8 with a byte-order mark, which spreadsheets need for names such as
-    李明 and pandas skips; a cell that looks like a formula starts with '. Points that a person wrote into texts.csv stay
-    (see `awarded`).
-    Raises ReportError where the folder cannot be written; each file is whole, the old one or the new one.
+    李明 and pandas skips; a cell that looks like a formula starts with '. Points that a person wrote into texts.csv
+    count and stay (see `awarded`).
+    Returns the batch with those points, and lines about points that fit no answer any more.
+    Raises TableError where texts.csv cannot be read, before anything is written; ReportError where the folder cannot be
+    written; each file is whole, the old one or the new one.
     """
+    graded, lost = _credited(graded, out / "texts.csv")
     try:
         for name, text in _tables(graded).items():
             write(out / name, text, encoding="utf-8-sig")
-        _write_texts(graded, out / "texts.csv")
+        notes = _write_texts(graded, out / "texts.csv", lost)
         write(out / "report.json", as_json(graded, started=started, seconds=seconds))
         write(out / "report.xml", junit(graded, started=started))
         folders = feedback.folders(one.learner for one in graded)
@@ -61,13 +65,14 @@ def write_reports(
         raise ReportError(
             f"the report cannot be written: {where}: {why}; close the file where it is open, or choose another folder"
         ) from error
+    return graded, notes
 
 
 def _tables(graded: Sequence[Graded]) -> dict[str, str]:
     """File name → content."""
     grades = [
         (
-            one.learner, one.lesson, one.earned, one.total, sum(text.points for text in one.texts),
+            one.learner, one.lesson, one.earned, one.total, one.waiting,
             sum(verdict.state == PASSED for verdict in one.verdicts), len(one.verdicts),
             one.problem, "; ".join(one.notes), one.source,
         )
@@ -135,14 +140,14 @@ def _count(element: ElementTree.Element, suites: Sequence[ElementTree.Element], 
     element.set("time", f"{seconds:.3f}")
 
 
-def awarded(path: Path) -> dict[tuple[str, str, str], float]:
-    """Points that a person wrote into the column `earned` of texts.csv: (learner, lesson, grade_id) → points.
+def awarded(path: Path) -> dict[tuple[str, str, str, str], tuple[int, float]]:
+    """Points that a person wrote into the column `earned` of texts.csv: (learner, lesson, grade_id, text) → (row, points).
 
-    Names are as in the table, that is, after `cell`. Raises TableError for what is no number between 0 and the question's
-    points.
+    Names and text are as in the table, that is, after `cell`; blanks in the text do not matter. Nothing where there is no
+    file. Raises TableError for what is no number between 0 and the question's points.
     """
     found = {}
-    for row, record in enumerate(read_records(path, *TEXTS), start=2):
+    for row, record in enumerate(read_records(path, *TEXTS) if path.exists() else (), start=2):
         given = record["earned"].strip()
         if not given:
             continue
@@ -152,34 +157,36 @@ def awarded(path: Path) -> dict[tuple[str, str, str], float]:
                 raise ValueError
         except ValueError:
             raise TableError(f"{path}, row {row}: earned is a number from 0 to {record['points']}, not {given!r}") from None
-        found[record["learner"], record["lesson"], record["grade_id"]] = points
+        found[record["learner"], record["lesson"], record["grade_id"], _words(record["text"])] = row, points
     return found
 
 
-def _write_texts(graded: Sequence[Graded], path: Path) -> None:
-    """Write the answers in words; points given before stay where the text is the same, else the old table is put aside."""
-    before, aside = {}, False
-    try:
-        before = _given(path)
-    except TableError:
-        aside = path.exists()
+def _credited(graded: Sequence[Graded], path: Path) -> tuple[list[Graded], list[str]]:
+    """The batch with the points of texts.csv; lines about rows with points that belong to no answer that is there now."""
+    given, found = awarded(path), []
+    for one in graded:
+        names = cell(one.learner), cell(one.lesson)
+        keys = [(*names, cell(text.grade_id), _words(cell(feedback.answered(text)))) for text in one.texts]
+        points = [given.pop(key, (0, None))[1] for key in keys]
+        texts = tuple(replace(text, earned=earned) for text, earned in zip(one.texts, points, strict=True))
+        found.append(replace(one, texts=texts))
+    lost = [f"texts.csv, row {row} ({key[0]}, {key[2]}): no such answer with this text" for key, (row, _) in given.items()]
+    return found, lost
+
+
+def _write_texts(graded: Sequence[Graded], path: Path, lost: list[str]) -> list[str]:
+    """Write the answers in words; an old table with points that were not used is put aside, and the lines say where."""
     rows = []
     for one, text in ((each, text) for each in graded for text in each.texts):
-        written = feedback.answered(text)
-        key = (cell(one.learner), cell(one.lesson), cell(text.grade_id), _words(cell(written)))
-        rows.append((one.learner, one.lesson, text.grade_id, text.points, before.pop(key, ""), written))
-    if aside or before:
+        earned = "" if text.earned is None else text.earned
+        rows.append((one.learner, one.lesson, text.grade_id, text.points, earned, feedback.answered(text)))
+    if lost:
         names = (path.with_name(f"texts.before-{n}.csv") for n in itertools.count(1))
-        os.replace(path, next(name for name in names if not name.exists()))
+        aside = next(name for name in names if not name.exists())
+        os.replace(path, aside)
+        lost = [f"{line}; its points were not used. Your table is kept as {aside.name}" for line in lost]
     write(path, csv_text(TEXTS, rows), encoding="utf-8-sig")
-
-
-def _given(path: Path) -> dict[tuple[str, str, str, str], str]:
-    """What a person wrote into texts.csv, by learner, lesson, question and text."""
-    if not path.exists():
-        return {}
-    rows = [row for row in read_records(path, *TEXTS) if row["earned"].strip()]
-    return {(r["learner"], r["lesson"], r["grade_id"], _words(r["text"])): r["earned"].strip() for r in rows}
+    return lost
 
 
 def _words(text: str) -> str:

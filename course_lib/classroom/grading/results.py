@@ -28,11 +28,12 @@ class Verdict:
 
 @dataclass(frozen=True)
 class FreeText:
-    """An answer in words: points and judgement come from a person."""
+    """An answer in words. earned: the points that a person gave, None as long as nobody has."""
 
     grade_id: str
     points: float
     text: str
+    earned: float | None = None
 
 
 @dataclass(frozen=True)
@@ -49,14 +50,19 @@ class Graded:
 
     @property
     def earned(self) -> float:
-        """Points of the exercises that passed."""
-        return sum(v.earned for v in self.verdicts)
+        """Points of the exercises that passed, and those that a person gave."""
+        return sum(v.earned for v in self.verdicts) + sum(t.earned or 0.0 for t in self.texts)
 
     @property
     def total(self) -> float:
-        """Points that the checks can give."""
-        return sum(v.points for v in self.verdicts)
+        """Points that there were to earn in all that is judged so far."""
+        return sum(v.points for v in self.verdicts) + sum(t.points for t in self.texts if t.earned is not None)
+
+    @property
+    def waiting(self) -> float:
+        """Points of the answers in words that nobody has judged yet."""
+        return sum(t.points for t in self.texts if t.earned is None)
 
     def as_dict(self) -> dict:
         """Plain dicts, lists, strings and numbers, with the sums."""
-        return asdict(self) | {"earned": self.earned, "total": self.total}
+        return asdict(self) | {"earned": self.earned, "total": self.total, "waiting": self.waiting}

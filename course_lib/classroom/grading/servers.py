@@ -146,7 +146,9 @@ class Server:
         return self.channel.ask({"do": "end", "pid": pid})["status"]
 
     def close(self) -> None:
-        """End the process and whatever it has begun."""
+        """End the process and whatever it has begun; who waits for its answer hears of it."""
+        with contextlib.suppress(OSError):
+            self.channel.control.shutdown(socket.SHUT_RDWR)
         self.channel.control.close()
         self.stem.end(self.pid)
 
@@ -161,6 +163,10 @@ class _Learner:
         quiet = Config(HistoryManager={"enabled": False})  # neither a file in the teacher's home nor a thread
         self.shell = InteractiveShell.instance(colors="NoColor", config=quiet)
         self.shell.enable_gui = lambda *names, **options: None
+        # lines such as !ls, %pip install and exit() do nothing
+        for name in ("system", "system_raw", "system_piped", "ask_exit"):
+            setattr(self.shell, name, lambda *words: None)
+        self.shell.getoutput = lambda *words, **options: []
 
     def run(self, source: str) -> str:
         """Why the cell stopped, or empty."""

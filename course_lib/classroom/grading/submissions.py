@@ -85,6 +85,20 @@ def collect(paths: Sequence[Path], *, lessons: Sequence[str]) -> list[Submission
     return result
 
 
+def without_notebook(paths: Sequence[Path]) -> list[str]:
+    """Lines about the folders of learners, in a folder of them, that hold files but neither a notebook nor a zip file."""
+    lines = []
+    for path in filter(Path.is_dir, map(Path, paths)):
+        for folder in sorted(f for f in path.iterdir() if f.is_dir() and not f.name.startswith(".")):
+            files = sorted(file.name for file in folder.rglob("*") if file.is_file())
+            if files and not any(name.lower().endswith((".ipynb", ".zip")) for name in files):
+                more = f" and {len(files) - 3} more" if len(files) > 3 else ""
+                lines.append(f"{folder}: no notebook; there is {', '.join(files[:3])}{more}. Nothing of it is graded")
+        for file in sorted(f for f in path.iterdir() if ".ipynb." in f.name.lower()):
+            lines.append(f"{file}: is called neither .ipynb nor .zip, so it is not graded; rename it if it is a notebook")
+    return lines
+
+
 def _names_of(path: Path) -> list[str]:
     """Names that may be a learner's: a folder's or zip file's own, then those around it."""
     full = Path(os.path.abspath(path))
@@ -178,17 +192,20 @@ def _rank(entry: Entry, place: Place, readable: bool, told: bool = True) -> tupl
 
 
 def _lesson(entry: Entry, data: bytes, lessons: Sequence[str]) -> str | None:
-    """Lesson of a notebook; "" where nothing tells, None where it is one that was not asked for."""
+    """Lesson of a notebook; "" where nothing tells, None where it is one that was not asked for.
+
+    A name counts unless all that the notebook holds is of another lesson.
+    """
     named = names.of_file(entry.parts[-1], lessons)[0]
-    if named:
-        return named
     text = decode(data)[0]
     for pattern in (GRADE_ID, CHECKED):
         numbers = Counter(int(number) for number in pattern.findall(text))
         if numbers:
+            if named and int(named[:2]) in numbers:
+                return named
             most = numbers.most_common(1)[0][0]
-            return next((lesson for lesson in lessons if int(lesson[:2]) == most), None)
-    return ""
+            return next((lesson for lesson in lessons if int(lesson[:2]) == most), named or None)
+    return named
 
 
 def _submissions(found: Iterable[_Found], lessons: Sequence[str]) -> list[Submission]:

@@ -69,6 +69,10 @@ def _told(card, cause, errors: dict[int, dict], question: Question) -> dict:
     if card.state in (NOT_RUN, NOT_ATTEMPTED) and own:
         message = f"Your cell stopped with {own[-1]['type']}: {own[-1]['text']}".rstrip(": ")
         return {"state": FAILED, "message": message, "details": [["Where", own[-1]["where"]]] if own[-1]["where"] else []}
+    if card.state == NOT_RUN and hasattr(cause, "where"):  # the name is missing in the learner's code, not in the check
+        message = f"Your code stopped with {type(cause).__name__}: {cause}"
+        details = [["Where", cause.where]] if cause.where else []
+        return {"state": FAILED, "message": message, "details": details, "missing": True}
     details = [list(detail) for detail in card.details]
     if (where := getattr(cause, "where", "")) and card.state == FAILED:
         details = [["Where", where]]
@@ -79,7 +83,7 @@ def _told(card, cause, errors: dict[int, dict], question: Question) -> dict:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What a check cell came to: its last card, the error that the card explains, the error that came out of the cell."""
+    """What a check cell came to: its last card, the error that the block stopped with, the error that came out of the cell."""
 
     card: object | None
     cause: BaseException | None
@@ -90,13 +94,13 @@ def run_check(lesson, check: str, *, grading: bool = False) -> Outcome:
     """Execute a check cell in a lesson's names. This process must be a fork that ends afterwards."""
     module = importlib.import_module("course_lib.classroom.check")
     cards, causes, raised = [], [], None
-    explain, module._display = module._explain_error, cards.append
+    decide, module._display = module._judge, cards.append
 
-    def noted(frame, error, own, asked):
+    def noted(frame, line, error, *more):
         causes.append(error)
-        return explain(frame, error, own, asked)
+        return decide(frame, line, error, *more)
 
-    module._explain_error = noted
+    module._judge = noted
     chosen = dataclasses.replace(module.settings(), grading=grading)
     module.settings = lambda: chosen
     try:
