@@ -25,10 +25,11 @@ from course_lib.config import PROJECT
 
 CLASS = 500
 DRIVER = """
-import resource, sys
+import resource, signal, sys
 from pathlib import Path
 from course_lib.classroom.grading.command import BatchError, grade_class
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs begin with it ignored
 submissions, out, folder, largest = sys.argv[1:]
 if int(largest):
     hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
