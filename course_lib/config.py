@@ -27,12 +27,12 @@ class Settings:
 
     @cached_property
     def profile(self) -> str:
-        """Cpu or gpu; where none is named, gpu if torch sees one."""
+        """The profile in force, cpu or gpu; where none is named, gpu if torch sees one."""
         return self.asked or ("gpu" if _sees_gpu() else "cpu")
 
     @property
     def device(self) -> str:
-        """Torch's device for the profile: "cpu" or "cuda"."""
+        """Name of the device that torch computes on: "cpu" or "cuda"."""
         return "cuda" if self.profile == "gpu" else "cpu"
 
 

@@ -24,7 +24,7 @@ from traitlets.config import Config
 
 from course_lib.classroom import masters
 from course_lib.classroom.grading import frames, verdicts
-from course_lib.classroom.grading.answers import answer_names
+from course_lib.classroom.grading.answers import defined
 from course_lib.classroom.grading.host import Host
 from course_lib.classroom.grading.servers import Lesson
 from course_lib.classroom.grading.verdicts import Question, run_check
@@ -90,7 +90,7 @@ class Judged(Lesson):
         theirs.close()
         try:
             frames.send(ours, {"cells": [(source, []) for source in answers]})
-            names = answer_names([masters.solved(a) for a in exercise.answers])
+            names = sorted(set().union(*(defined(masters.solved(a)) for a in exercise.answers)))
             question = Question(masters.solved(exercise.check), [], names, 0)
             return _heard(lambda out: verdicts.judge(self, question, ours, out), PATIENCE)
         finally:

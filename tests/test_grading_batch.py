@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import pandas as pd
@@ -176,15 +177,21 @@ def test_what_cannot_be_read_is_said_before_anything_is_judged(course, tmp_path,
 
 
 def test_who_handed_in_no_notebook_is_named(course, tmp_path):
-    (tmp_path / "ana").mkdir()
-    (tmp_path / "ana" / f"{NAME}.ipynb").write_bytes(handed_in(0))
-    (tmp_path / "petra").mkdir()
-    (tmp_path / "petra" / "answers.docx").touch()
-    (tmp_path / f"{NAME}.ipynb.txt").touch()
+    moodle = "{}_12_assignsubmission_file/{}".format
+    files = {"ana/x.ipynb": handed_in(0), "ana/data/x.csv": b"", "petra/answers.docx": b"", f"{NAME}.ipynb.txt": b""}
+    for name, data in files.items():
+        (tmp_path / "class" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "class" / name).write_bytes(data)
+    with zipfile.ZipFile(tmp_path / "moodle.zip", "w") as archive:
+        archive.writestr(moodle("Mei Lin", f"{NAME}.ipynb"), handed_in(0))
+        archive.writestr(moodle("Jun Ito", "answers.py"), "")
     said = []
-    command.grade_class([tmp_path], tmp_path / "marks", folder=course, say=said.append)
-    assert any("petra: no notebook; there is answers.docx" in line for line in said)
-    assert any(".ipynb.txt: is called neither" in line for line in said) and not any("ana" in line for line in said[:2])
+    paths = [tmp_path / "class", tmp_path / "moodle.zip"]
+    summary = command.grade_class(paths, tmp_path / "marks", folder=course, say=said.append)
+    named = [line for line in said if "no notebook by" in line]
+    assert [row[0] for row in summary.rows] == ["Mei Lin", "ana"] and len(named) == 3
+    for name, file in (("petra", "answers.docx"), ("Jun Ito", "answers.py"), ("", f"{NAME}.ipynb.txt")):
+        assert any(f"no notebook by {name}" in line and line.endswith(f"there is {file}") for line in named), named
 
 
 def test_an_interrupted_batch_ends_at_once_and_says_how_to_go_on(handed, course, tmp_path):

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from course_lib.classroom import masters
 from course_lib.classroom.build import targets_of
 from course_lib.classroom.grading import notebooks
-from course_lib.classroom.grading.restore import defined, restore
+from course_lib.classroom.grading.answers import bound, defined
+from course_lib.classroom.grading.restore import restore
 
 GRADING = '"schema_version": 3, "locked": false, "task": false'
 ANSWER = f'nbgrader={{"grade_id": "%s", "solution": true, "grade": false, {GRADING}}}'
@@ -470,3 +471,8 @@ def test_any_json_is_survived(book, cells):
 def test_ids_are_made_as_the_build_makes_them():
     cells, _ = notebooks.read(json.dumps(lesson()).encode())
     assert all(cell.untouched for cell in cells)
+
+
+def test_names_that_a_cell_of_the_lesson_binds():
+    source = "import numpy as np, os.path\nfrom math import pi\nif pi:\n    a = 1\ndef f(x):\n    inner = x\n    return inner"
+    assert {"np", "os", "pi", "a", "f"} <= bound(source) and not {"inner", "x"} & bound(source)

@@ -7,10 +7,12 @@ import subprocess
 import nbformat
 import nbgrader_environment as environment
 import pytest
+from graded_batch import graded
 from typer.testing import CliRunner
 
 from course_lib.classroom import masters
 from course_lib.classroom.cli import app
+from course_lib.classroom.grading.gradebook import nbgrader_csv
 from course_lib.classroom.kernel import BuildError
 from course_lib.classroom.nbgrader import write_course
 from course_lib.config import PROJECT
@@ -123,6 +125,19 @@ def test_nbgrader_gives_the_points_that_were_earned(marks):
     assert {key: float(marks[key]["score"]) for key in earned} == earned and sum(first) > sum(first[:HALF]) > 0
     most = {name: sum(points) + by_hand(load(name)) for name, points in zip(GRADED, (first, second), strict=True)}
     assert {key: float(marks[key]["max_score"]) for key in earned} == {key: most[key[1]] for key in earned}
+
+
+@pytest.mark.slow
+def test_nbgrader_imports_the_tables_of_a_graded_class(course, run, marks):
+    book = nbgrader_csv([graded("ana", lesson="90_new"), graded("李明", lesson="90_new")])
+    for file, text in book.files.items():
+        (course / file).write_text(text, encoding="utf-8")
+    run("-m", "nbgrader", "db", "student", "import", "students.csv")
+    run("-m", "nbgrader", "db", "assignment", "import", "assignments.csv")
+    listed = run("-m", "nbgrader", "db", "student", "list") + run("-m", "nbgrader", "db", "assignment", "list")
+    assert all(name in listed for name in ("ana", "李明", "90_new"))
+    rows = csv.DictReader(book.files["grades.csv"].splitlines())
+    assert rows.fieldnames == list(next(iter(marks.values()))), "the columns of nbgrader's own export"
 
 
 def test_a_notebook_that_a_teacher_changed_is_not_overwritten(tmp_path):

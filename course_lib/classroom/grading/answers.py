@@ -1,34 +1,43 @@
-"""What the text of a lesson's cells tells about its answers, before anything runs."""
+"""What the text of a cell tells about its names and answers, before anything runs."""
 
 from __future__ import annotations
 
 import ast
+import re
+import warnings
+from collections.abc import Iterator
 
 from course_lib.classroom import masters
 
+PARSED = 200_000  # characters: a longer source is searched for definitions line by line
+DEFINES = re.compile(r"^(?:async\s+)?(?:def|class)\s+(\w+)|^(\w+)\s*(?::[^=\n]+)?=(?!=)", re.MULTILINE)
 
-def answer_names(answers: list[str]) -> list[str]:
-    """Names that solved answer cells bind at their top level: what a check may ask the learner for."""
-    found = {}
-    for node in [n for source in answers for n in ast.parse(source).body]:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            found[node.name] = True
-        elif isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign | ast.With | ast.For | ast.If):
-            found |= {n.id: True for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-    return list(found)
+
+def defined(source: str) -> set[str]:
+    """Names that a cell defines outside of functions and classes; magics are passed over, faulty cells read line by line."""
+    if len(source) <= PARSED:
+        lines = [line for line in source.splitlines() if not line.lstrip().startswith(("%", "!", "?"))]
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # invalid escapes in the learner's strings are not the grader's affair
+                return set(_names(ast.parse("\n".join(lines)).body))
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            pass
+    return {name for match in DEFINES.findall(source) for name in match if name}
+
+
+def _names(body: list) -> Iterator[str]:
+    for statement in body:
+        yield from masters.bound(statement)
+        if not isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            inner = [n for n in ast.iter_child_nodes(statement) if isinstance(n, ast.stmt | ast.ExceptHandler | ast.match_case)]
+            yield from _names(inner)
 
 
 def bound(source: str) -> set[str]:
-    """Names that a cell of the lesson binds at its top level."""
-    found = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            found |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            found.add(node.name)
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            found.add(node.id)
-    return found
+    """Names that a cell of the lesson binds, imports included."""
+    imports = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Import | ast.ImportFrom)]
+    return defined(source) | {(alias.asname or alias.name).split(".")[0] for node in imports for alias in node.names}
 
 
 def attempted(exercise: masters.Exercise, answers: dict[str, str]) -> bool:

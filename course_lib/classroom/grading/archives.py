@@ -94,6 +94,12 @@ class Folder:
         closed = [Path(error.filename) for error in closed]
         return found + [Entry((*_clean(p.relative_to(self.path).parts), ""), p, 0.0) for p in closed]
 
+    def files(self) -> list[tuple[str, ...]]:
+        """Names of all files below but the hidden ones, as folders and name."""
+        below = (Path(folder, name) for folder, _, files in os.walk(self.path) for name in files)
+        parts = (_clean(path.relative_to(self.path).parts) for path in below)
+        return sorted(p for p in parts if not any(map(_hidden, p)))
+
     def read(self, entry: Entry, most: int, allowance: Allowance) -> bytes:
         """Bytes of an entry; Unreadable says why not."""
         if entry.key.is_symlink():
@@ -150,6 +156,11 @@ class Archive:
             parts = _clean(re.split(r"[/\\]", _name(info)))
             if is_wanted(parts) and not info.is_dir() and not stat.S_ISLNK(info.external_attr >> 16):
                 yield Entry(parts, info, _modified(info))
+
+    def files(self) -> list[tuple[str, ...]]:
+        """Names of all files inside but the hidden ones, as folders and name."""
+        parts = (_clean(re.split(r"[/\\]", _name(info))) for info in self.zip.infolist() if not info.is_dir())
+        return sorted(p for p in parts if p and not any(map(_hidden, p)))
 
     def read(self, entry: Entry, most: int, allowance: Allowance) -> bytes:
         """Bytes of an entry; Unreadable says why not."""

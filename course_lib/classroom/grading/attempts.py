@@ -130,7 +130,7 @@ def bound_after(master: masters.Master, index: int) -> list[tuple[str, ...]]:
 
 def _run(cells: list[_Cell], exercise, learner: Server, judge: Server, rules: Rules) -> tuple[dict, int]:
     """What the judge told, and the number of the cell that ran last (−1 when all had)."""
-    names = answers.answer_names([masters.solved(a) for a in exercise.answers])
+    names = sorted(set().union(*(answers.defined(masters.solved(a)) for a in exercise.answers)))
     question = {
         "check": masters.solved(exercise.check),
         "hidden": sorted(masters.hidden_lines(exercise.check)),

@@ -124,6 +124,10 @@ class _Warm:
         return self
 
     def __exit__(self, *error) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End both processes."""
         self.learner.close()
         self.judge.close()
 
@@ -164,7 +168,7 @@ class _Warm:
         self.generation += 1
 
     def _restart(self) -> None:
-        self.__exit__()
+        self.close()
         self._start()
         for cell in self.cells[: self.position]:
             self._advance(cell)
@@ -177,7 +181,7 @@ class _Warm:
             try:
                 list(pool.map(lambda run: run[0].run(run[1]), runs))
             except KeyboardInterrupt:
-                self.__exit__()  # else the pool would wait for the cell's end
+                self.close()  # else the pool would wait for the cell's end
                 raise
             except (LessonError, ServerGone) as error:
                 raise GradingError(f"{self.master.name}, cell '{cell.label}' does not run here: {error}") from None

@@ -61,8 +61,9 @@ def grade_class(
     known = {path.stem: masters.load(path) for path in masters.masters(folder)}
     try:
         submissions = collect(paths, lessons=list(known))
-        awarded(out / "texts.csv"), gradebook.canvas_csv((), roster)  # what cannot be read is said before an hour of grading
-        for line in without_notebook(paths):
+        awarded(out / "texts.csv")  # what cannot be read is said now, and not after an hour of grading
+        gradebook.canvas_csv((), roster)
+        for line in without_notebook(paths, lessons=list(known)):
             say(line)
         rules = Rules(seconds=seconds, layers=_layers(sandbox, len(submissions), say))
         with _opened(out, resume) as journal:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import ast
-import re
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from course_lib.classroom import masters
 from course_lib.classroom.grading import notebooks
+from course_lib.classroom.grading.answers import defined
 from course_lib.classroom.grading.notebooks import Cell, Unreadable, plain
-
-PARSED = 200_000  # characters: a longer source is searched for definitions line by line
-DEFINES = re.compile(r"^(?:async\s+)?(?:def|class)\s+(\w+)|^(\w+)\s*(?::[^=\n]+)?=(?!=)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -225,24 +221,3 @@ def _wanted(index: int, number: str, answer: masters.Cell) -> _Wanted:
     stub = masters.unsolved(answer, number)
     names = frozenset(name for statement in ast.parse(stub).body for name in masters.bound(statement))
     return _Wanted(index, number, answer.nbgrader["grade_id"], plain(stub), names)
-
-
-def defined(source: str) -> set[str]:
-    """Names that a cell defines outside of functions and classes; magics are passed over, faulty cells read line by line."""
-    if len(source) <= PARSED:
-        lines = [line for line in source.splitlines() if not line.lstrip().startswith(("%", "!", "?"))]
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # invalid escapes in the learner's strings are not the grader's affair
-                return set(_names(ast.parse("\n".join(lines)).body))
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            pass
-    return {name for match in DEFINES.findall(source) for name in match if name}
-
-
-def _names(body: list) -> Iterator[str]:
-    for statement in body:
-        yield from masters.bound(statement)
-        if not isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            inner = [n for n in ast.iter_child_nodes(statement) if isinstance(n, ast.stmt | ast.ExceptHandler | ast.match_case)]
-            yield from _names(inner)

@@ -85,6 +85,9 @@ class Stem:
         return self
 
     def __exit__(self, *error) -> None:
+        self.close()
+
+    def close(self) -> None:
         """End it; the processes that it began end when their own channels are closed."""
         if self.process:
             self.channel.control.close()
@@ -107,7 +110,7 @@ class Stem:
             self.channel.ask({"do": "end", "pid": pid})
 
     def _start(self) -> None:
-        self.__exit__()
+        self.close()
         ours, theirs = socket.socketpair()
         environment = {k: v for k, v in os.environ.items() if k in PASSED_ON} | ENVIRONMENT
         self.process = subprocess.Popen(

@@ -85,17 +85,23 @@ def collect(paths: Sequence[Path], *, lessons: Sequence[str]) -> list[Submission
     return result
 
 
-def without_notebook(paths: Sequence[Path]) -> list[str]:
-    """Lines about the folders of learners, in a folder of them, that hold files but neither a notebook nor a zip file."""
+def without_notebook(paths: Sequence[Path], *, lessons: Sequence[str]) -> list[str]:
+    """Lines about learners in folders and zip files who have files there, but neither a notebook nor a zip file."""
     lines = []
-    for path in filter(Path.is_dir, map(Path, paths)):
-        for folder in sorted(f for f in path.iterdir() if f.is_dir() and not f.name.startswith(".")):
-            files = sorted(file.name for file in folder.rglob("*") if file.is_file())
-            if files and not any(name.lower().endswith((".ipynb", ".zip")) for name in files):
-                more = f" and {len(files) - 3} more" if len(files) > 3 else ""
-                lines.append(f"{folder}: no notebook; there is {', '.join(files[:3])}{more}. Nothing of it is graded")
-        for file in sorted(f for f in path.iterdir() if ".ipynb." in f.name.lower()):
-            lines.append(f"{file}: is called neither .ipynb nor .zip, so it is not graded; rename it if it is a notebook")
+    for path in paths:
+        try:
+            with box(path) as holder:
+                files = holder.files()
+        except Unreadable:  # `collect` says so
+            continue
+        files = [parts for parts in files if parts[0] == "submitted"] or files
+        skip, owned = names.unwrapped(files, lessons), defaultdict(list)
+        for parts in files:
+            owned[names.place(parts[skip:], lessons, "").owner].append(parts)
+        for owner, theirs in owned.items():
+            if owner and not any(map(archives.is_wanted, theirs)):
+                shown = ", ".join(parts[-1] for parts in theirs[:3]) + (" …" if len(theirs) > 3 else "")
+                lines.append(f"{path}: no notebook by {owner.name}, so nothing of theirs is graded; there is {shown}")
     return lines
 
 

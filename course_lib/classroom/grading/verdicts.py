@@ -66,19 +66,22 @@ def judged(lesson, question: Question, link: Link, progress) -> dict:
 def _told(card, cause, errors: dict[int, dict], question: Question) -> dict:
     """The card, with the place in the learner's own code where that is known, and without the words of hidden tests."""
     own = [errors[number] for number in sorted(errors) if number >= question.first]
+    where = getattr(cause, "where", None)  # None: the error is not the learner's code's
     if card.state in (NOT_RUN, NOT_ATTEMPTED) and own:
         message = f"Your cell stopped with {own[-1]['type']}: {own[-1]['text']}".rstrip(": ")
-        return {"state": FAILED, "message": message, "details": [["Where", own[-1]["where"]]] if own[-1]["where"] else []}
-    if card.state == NOT_RUN and hasattr(cause, "where"):  # the name is missing in the learner's code, not in the check
-        message = f"Your code stopped with {type(cause).__name__}: {cause}"
-        details = [["Where", cause.where]] if cause.where else []
-        return {"state": FAILED, "message": message, "details": details, "missing": True}
+        return _failed(message, own[-1]["where"])
+    if card.state == NOT_RUN and where is not None:  # the name is missing in the learner's code, not in the check
+        return _failed(f"Your code stopped with {type(cause).__name__}: {cause}", where) | {"missing": True}
+    if card.state == FAILED and where:
+        return _failed(card.message, where)
     details = [list(detail) for detail in card.details]
-    if (where := getattr(cause, "where", "")) and card.state == FAILED:
-        details = [["Where", where]]
-    elif any(int(n) in question.hidden for label, value in details for n in LINE.findall(f"{label} {value}")[:1]):
+    if any(int(n) in question.hidden for label, value in details for n in LINE.findall(f"{label} {value}")[:1]):
         details = []
     return {"state": card.state, "message": card.message, "details": details}
+
+
+def _failed(message: str, where: str) -> dict:
+    return {"state": FAILED, "message": message, "details": [["Where", where]] if where else []}
 
 
 @dataclasses.dataclass(frozen=True)
