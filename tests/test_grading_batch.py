@@ -247,15 +247,29 @@ def test_the_command_line_says_what_is_wrong(tmp_path):
     assert run.exit_code == 2 and "course grade: " in run.output
 
 
-def test_a_lesson_of_the_course_by_the_command_line(tmp_path):
-    for name, folder in (("ana", "solutions"), ("ben", "lessons")):
-        (tmp_path / f"{name}__00_start_here.ipynb").write_bytes((PROJECT / folder / "00_start_here.ipynb").read_bytes())
-    run = CliRunner().invoke(app, ["grade", str(tmp_path), "--out", str(tmp_path / "marks")])
-    assert run.exit_code == 0 and "2 notebooks in" in run.output, run.output
-    grades = pd.read_csv(tmp_path / "marks" / "grades.csv").set_index("learner")
-    full = sum(e.points for e in masters.load(PROJECT / "solutions" / "00_start_here.py").exercises)
-    assert grades.earned.to_dict() == {"ana": full, "ben": 0}
-    assert (tmp_path / "marks" / "feedback" / "ana" / "00_start_here.html").exists()
+def test_the_worked_example_of_the_readme(tmp_path):
+    master = masters.load(PROJECT / "solutions" / "00_start_here.py")
+    exercises = {exercise.number: exercise for exercise in master.exercises}
+    answers = {a.label: masters.solved(a) for number in ("0.1", "0.2") for a in exercises[number].answers}
+    answers[exercises["0.4"].answers[0].label] = exercises["0.4"].wrong[0].source
+    half = json.loads((PROJECT / "lessons" / "00_start_here.ipynb").read_text(encoding="utf-8"))
+    for cell in half["cells"]:
+        cell["source"] = answers.get(cell["metadata"].get("nbgrader", {}).get("grade_id"), cell["source"])
+    class_of = {
+        "ana/00_start_here.ipynb": (PROJECT / "solutions" / "00_start_here.ipynb").read_bytes(),
+        "ben/00_start_here.ipynb": json.dumps(half).encode(),
+        "李明/00_start_here (1).ipynb": (PROJECT / "lessons" / "00_start_here.ipynb").read_bytes(),
+    }
+    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
+    for name, data in class_of.items():
+        assert f"─ {name}\n" in readme
+        (tmp_path / "class" / name).parent.mkdir(parents=True)
+        (tmp_path / "class" / name).write_bytes(data)
+    run = CliRunner().invoke(app, ["grade", str(tmp_path / "class"), "--out", str(tmp_path / "marks")])
+    assert run.exit_code == 0 and "3 notebooks in" in run.output, run.output
+    rows = [line for line in run.output.splitlines() if line.startswith(("┃", "│"))]
+    assert len(rows) == 4 and all(f"\n{row}\n" in readme for row in rows), run.output
+    assert (tmp_path / "marks" / "feedback" / "李明" / "00_start_here.html").exists()
 
 
 def test_hidden_lines_are_those_between_the_marks():
