@@ -155,6 +155,11 @@ def _big_cell(notebook: dict) -> None:
     cell_of(notebook, "90.2")["source"] += "\n" + "# a long remark\n" * 130_000
 
 
+def _big_cell_of_ipython(notebook: dict) -> None:
+    cell = cell_of(notebook, "90.2")
+    cell["source"] = "%matplotlib inline\n!ls\n" + cell["source"] + "\n" + "# a long remark\n" * 8_000
+
+
 _HARMLESS: dict[str, tuple[Callable, str]] = {
     "windows_lines_in_cells": (_windows_in_cells, "the same within the cells"),
     "source_as_lists": (_lists, "as Jupyter itself saves it"),
@@ -167,6 +172,7 @@ _HARMLESS: dict[str, tuple[Callable, str]] = {
     "impossible_outputs": (_odd_outputs, "outputs are not looked at"),
     "many_cells": (_many_cells, "four hundred cells of the learner's own"),
     "huge_cell": (_big_cell, "two megabytes of remarks"),
+    "big_cell_of_ipython": (_big_cell_of_ipython, "a long cell that is not plain Python"),
 }
 
 

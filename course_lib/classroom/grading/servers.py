@@ -5,6 +5,7 @@ Both are forks of a stem, which has imported what lessons import and lives as lo
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import gc
 import importlib
@@ -16,6 +17,7 @@ import socket
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,6 +31,7 @@ ENVIRONMENT = {
 PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "PYTHONPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "TMPDIR", "COURSE_DATA")
 IMPORTS = ("course_lib.plots", "course_lib.classroom.grading.host", "course_lib.classroom.grading.sandbox",
            "course_lib.classroom.grading.verdicts", "IPython.core.interactiveshell", "pandas", "torch")  # fmt: skip
+LONG = 100_000  # characters of a cell
 
 
 class ServerGone(RuntimeError):
@@ -170,6 +173,8 @@ class _Learner:
         for name in ("system", "system_raw", "system_piped", "ask_exit"):
             setattr(self.shell, name, lambda *words: None)
         self.shell.getoutput = lambda *words, **options: []
+        read = self.shell.transform_cell  # several times over each line: seconds for a cell of megabytes
+        self.shell.transform_cell = lambda source: source if len(source) > LONG and _is_python(source) else read(source)
 
     def run(self, source: str) -> str:
         """Why the cell stopped, or empty."""
@@ -192,6 +197,17 @@ class _Learner:
             serve, folder=folder, readable=sandbox.readable_paths(), keep=[channel], layers=request["layers"],
             limits=sandbox.Limits(**request["limits"]),
         )  # fmt: skip
+
+
+def _is_python(source: str) -> bool:
+    """Whether a cell is plain Python, which IPython would leave as it is."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they are given when the cell runs
+            ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return True
 
 
 class _Judge:
