@@ -134,6 +134,18 @@ def test_canvas_reads_first_and_last_names_apart_and_semicolons(tmp_path):
     assert not [note for note in book.notes if "Canvas" in note]
 
 
+def test_canvas_finds_a_name_written_without_its_accents(canvas):
+    canvas.write_text(CANVAS.replace("Arendt, Ann", "Müller, Zoë").replace("Zhou", "Žižek"), encoding="utf-8")
+    marks = rows(canvas_csv([graded("mullerzoe"), graded("zižekzoe")], canvas).files["gradebook.csv"])
+    assert [row["Student"] for row in marks if row["90 small things (78)"] == "0.1"] == ["Müller, Zoë", "Žižek, Zoe"]
+
+
+def test_canvas_asks_where_two_names_differ_by_an_accent_alone(canvas):
+    canvas.write_text(CANVAS.replace("Arendt, Ann", "Müller, Zoe").replace("Zhou, Zoe", "Muller, Zoe"), encoding="utf-8")
+    notes = canvas_csv([graded("mullerzoe")], canvas).notes
+    assert any("Canvas asks who it is: mullerzoe" in note for note in notes)
+
+
 def test_canvas_without_a_roster_has_names_and_says_so():
     book = canvas_csv([graded("ann")])
     assert rows(book.files["gradebook.csv"]) == [

@@ -136,8 +136,8 @@ def _canvas_roster(path: Path) -> _Roster:
 
 
 def _fold(text: str) -> str:
-    """Letters and digits alone, in one case, so that "Doe, Jane" meets "doejane" and 04_dot meets "4 dot"."""
-    plain = unicodedata.normalize("NFKC", text).casefold()
+    """Letters and digits alone, in one case and without accents, so that "Doë, Jane" meets "doejane" and 04_dot "4 dot"."""
+    plain = unicodedata.normalize("NFKD", text).casefold()
     return "".join(letter for letter in plain if letter.isalnum()).lstrip("0")
 
 
