@@ -26,8 +26,8 @@ from course_lib.classroom import masters
 from course_lib.classroom.grading import frames, verdicts
 from course_lib.classroom.grading.answers import defined
 from course_lib.classroom.grading.host import Host
-from course_lib.classroom.grading.servers import Lesson
 from course_lib.classroom.grading.verdicts import Question, run_check
+from course_lib.classroom.grading.warm import Lesson
 
 PATIENCE = 10.0  # seconds for one answer, at least
 BUDGET = 60.0  # seconds for all mutants of one exercise; beyond it, every second, third, … is tried

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from course_lib.classroom import masters
 from course_lib.classroom.cli import app
-from course_lib.classroom.grading import command
+from course_lib.classroom.grading import command, servers
 from course_lib.classroom.grading.journal import Journal, JournalError
 from course_lib.classroom.grading.results import Verdict
 from course_lib.config import PROJECT
@@ -96,7 +96,7 @@ def until(condition, seconds: float = 120):
 
 def warm(grader: psutil.Process) -> list[psutil.Process]:
     """The warm processes below a grader."""
-    return [p for p in grader.children(recursive=True) if "course_lib.classroom.grading.servers" in " ".join(p.cmdline())]
+    return [p for p in grader.children(recursive=True) if servers.PROGRAM in p.cmdline()]
 
 
 def test_every_score_exactly_once_through_killed_workers_a_killed_grader_and_a_full_disk(handed, course, tmp_path):

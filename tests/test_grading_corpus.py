@@ -15,6 +15,7 @@ from course_lib.classroom.check import PASSED
 from course_lib.classroom.grading.attempts import PATIENCE, Rules
 from course_lib.classroom.grading.batch import grade
 from course_lib.classroom.grading.journal import Journal
+from course_lib.classroom.grading.servers import PROGRAM
 from course_lib.classroom.grading.submissions import Submission
 
 CASES = {case.name: case for case in cases()}
@@ -89,7 +90,7 @@ def test_no_process_is_left(graded):
         marks += [process.pid for word in words if grading_cases.ORPHAN in word]
     assert not marks
     time.sleep(0.2)
-    assert not [c for c in psutil.Process().children(recursive=True) if "grading.servers" in " ".join(c.cmdline())]
+    assert not [c for c in psutil.Process().children(recursive=True) if PROGRAM in c.cmdline()]
 
 
 def test_memory_was_bounded(graded):

@@ -308,6 +308,29 @@ def test_what_defines_nothing(source):
     assert "area" not in defined(source)
 
 
+# the library's own answers
+
+
+@pytest.mark.parametrize(
+    ("answer", "own", "told"),
+    [
+        ("from course_lib.models import predict as area", None, "course_lib.models.predict"),
+        ("def area(r):\n    import course_lib.models as m\n    return m.predict(r)", None, "course_lib.models"),
+        ("area = theirs", "from course_lib.models import predict as theirs", "course_lib.models.predict"),
+        ("from course_lib.models import *\narea = predict", None, "course_lib.models.*"),
+        (AREA, "from course_lib.models import predict", None),  # looked at, and not used
+        (AREA + "  # course_lib has the same", None, None),
+    ],
+)
+def test_an_answer_that_is_the_librarys_is_noted(answer, own, told):
+    book = solved()
+    book["cells"][FIRST]["source"] = answer
+    if own:
+        book["cells"].insert(FIRST, code(own))
+    notes = () if told is None else (f"Exercise 90.1: the answer uses the course's library ({told}).",)
+    assert back(book).notes == notes
+
+
 # words
 
 

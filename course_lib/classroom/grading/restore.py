@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from course_lib.classroom import masters
 from course_lib.classroom.grading import notebooks
-from course_lib.classroom.grading.answers import defined
+from course_lib.classroom.grading.answers import borrowed, defined
 from course_lib.classroom.grading.notebooks import Cell, Unreadable, plain
 
 
@@ -80,8 +80,11 @@ class _Search:
         for exercise, positions in zip(self.master.exercises, self.checks, strict=True):
             self._note_check(exercise, positions)
         answers = {w.grade_id: self._answer(w) for w in self.wanted}
+        extras = tuple(self._extras())
+        for wanted in self.wanted:
+            self._note_borrowed(wanted, answers[wanted.grade_id], extras)
         texts = {c.nbgrader["grade_id"]: self._text(c) for c in _questions(self.master)}
-        return Restored(answers, tuple(self._extras()), texts, tuple(self.notes))
+        return Restored(answers, extras, texts, tuple(self.notes))
 
     # checks
 
@@ -138,6 +141,12 @@ class _Search:
         turned = f"the answer cell had become a {kind} cell; it was read as code." if kind != "code" else ""
         self.notes += [f"Exercise {wanted.number}: {text}" for text in (note, turned) if text]
         return self.cells[position].source
+
+    def _note_borrowed(self, wanted: _Wanted, answer: str, extras: tuple[tuple[int, str], ...]) -> None:
+        """The library holds what lessons derive, so an answer that calls it passes; a person may see that differently."""
+        names = borrowed(answer, [source for index, source in extras if index <= wanted.index])
+        if names:
+            self.notes.append(f"Exercise {wanted.number}: the answer uses the course's library ({', '.join(sorted(names))}).")
 
     def _by_name(self, wanted: _Wanted, *, anywhere: bool) -> int | None:
         """The last cell of the learner's own that defines what is wanted: near its check, else anywhere if that is allowed."""
