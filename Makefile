@@ -17,7 +17,7 @@ $(READY): requirements.txt pyproject.toml
 	@echo "[1/3] new environment in $(VENV)"
 	@$(PYTHON) -m venv --clear $(VENV)
 	@echo "[2/3] installing the tested set (a few minutes the first time)"
-	@$(BIN)/python -m pip install --progress-bar on -r requirements.txt
+	@$(BIN)/python -m pip install --progress-bar on --no-compile -r requirements.txt  # what is used is compiled then
 	@echo "[3/3] installing course_lib from this folder"
 	@$(BIN)/python -m pip install --quiet --no-deps --editable .
 	@touch $(READY)

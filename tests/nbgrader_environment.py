@@ -43,7 +43,7 @@ def make() -> Path:
     seen = f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n"  # after its own, with the course in it
     (own / "course.pth").write_text(seen, encoding="utf-8")
     try:
-        _run(python, "-m", "pip", "install", "--quiet", "-r", PINS, "-c", ROOT / "requirements.txt")
+        _run(python, "-m", "pip", "install", "--quiet", "--no-compile", "-r", PINS, "-c", ROOT / "requirements.txt")
     except NoNbgrader:
         shutil.rmtree(FOLDER)
         raise
