@@ -250,6 +250,24 @@ def test_entering_is_quick(tmp_path):
     assert 0 < seconds < 0.2, f"{seconds:.3f} s; with torch, pandas and transformers loaded it takes 0.06 s"
 
 
+HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+
+
+@linux
+def test_memory_in_huge_pages_holds_what_it_held():
+    def work():
+        data = np.arange(1 << 23, dtype=np.int64)  # 64 MB
+        system_calls.use_huge_pages()
+        rollup = Path("/proc/self/smaps_rollup").read_text()
+        huge = next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("AnonHugePages"))
+        return bool((data == np.arange(1 << 23)).all()), huge << 10
+
+    same, huge = elsewhere(work)
+    assert same
+    if HUGE_PAGES.exists() and sandbox._version() >= (6, 1):  # elsewhere memory stays as it was
+        assert huge >= (64 << 20) - 2 * system_calls.HUGE  # but for both ends of the block
+
+
 def test_bytes_of_a_folder(tmp_path):
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "data").write_bytes(os.urandom(100_000))

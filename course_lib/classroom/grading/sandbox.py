@@ -170,6 +170,8 @@ def folder_bytes(folder: Path, *, enough: int = ENDLESS) -> int:
 
 def remove_folder(folder: Path) -> None:
     """Remove a folder whatever lies in it: nested beyond the longest path, or without rights. OSError if something stays."""
+    with contextlib.suppress(OSError):
+        return os.rmdir(folder)  # most are empty
     subprocess.run(["chmod", "-R", "u+rwx", "--", folder], stderr=subprocess.DEVNULL)
     if subprocess.run(["rm", "-rf", "--", folder], stderr=subprocess.DEVNULL).returncode:
         raise OSError(f"{folder} cannot be removed; remove it by hand")

@@ -1,6 +1,6 @@
 """Linux's own fences, by system call: Landlock, the filter of calls, namespaces. All of them work without privileges.
 
-Sources: landlock(7), seccomp(2), clone(2), capabilities(7), prctl(2).
+Sources: landlock(7), seccomp(2), clone(2), capabilities(7), prctl(2), madvise(2).
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ SAME_PARENT = 0x8000  # clone's flag: the new process is a sibling
 NEW = {"user": 0x10000000, "pid": 0x20000000, "net": 0x40000000, "ipc": 0x08000000, "uts": 0x04000000}
 LANDLOCK_CREATE, LANDLOCK_ADD, LANDLOCK_RESTRICT = 444, 445, 446
 CAPABILITIES = 0x20080522  # version of capset's header
+COLLAPSE, HUGE = 25, 2 << 20  # madvise's advice, and bytes of a huge page
 
 EXECUTE, WRITE, READ_FILE, READ_FOLDER = 1 << 0, 1 << 1, 1 << 2, 1 << 3  # Landlock's rights
 REMOVE = 1 << 4 | 1 << 5
@@ -71,6 +72,23 @@ def sibling(names: Iterable[str]) -> int:
     if pid < 0:
         raise _error("the system allows no new user namespace")
     return pid
+
+
+def use_huge_pages() -> None:
+    """Gather this process's memory into pages of 2 MB, so that a fork copies hundreds of entries and not tens of thousands.
+
+    Measured with torch imported: 33 ms a fork, then 14 ms, for 0.4 s once. A kernel that cannot (before Linux 6.1) or will
+    not leaves all as it was.
+    """
+    if not LINUX:
+        return
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        place, rights, _, _, inode, *_ = line.split()
+        if rights == "rw-p" and inode == "0":  # of no file
+            start, end = (int(number, 16) for number in place.split("-"))
+            start, end = -(-start // HUGE) * HUGE, end // HUGE * HUGE
+            if start < end:
+                LIBC.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), ctypes.c_int(COLLAPSE))
 
 
 def landlock_version() -> int:

@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from course_lib.classroom.grading import frames
+from course_lib.classroom.grading import frames, system_calls
 
 IMPORTS = ("course_lib.plots", "course_lib.classroom.grading.host", "course_lib.classroom.grading.sandbox",
            "course_lib.classroom.grading.verdicts", "IPython.core.interactiveshell", "pandas", "torch")  # fmt: skip
@@ -41,6 +41,8 @@ class Lesson:
 
 class _Learner:
     """Runs the unsolved lesson in IPython's shell; forks for each answer."""
+
+    settled = False  # for forks, since the last cell
 
     def __init__(self):
         from IPython.core.interactiveshell import InteractiveShell
@@ -93,6 +95,8 @@ def _is_python(source: str) -> bool:
 class _Judge:
     """Runs the solved lesson; forks for each verdict."""
 
+    settled = False
+
     def __init__(self):
         self.lesson = Lesson()
 
@@ -142,14 +146,23 @@ def _requests(control: socket.socket) -> Iterator[tuple[dict, list[int]]]:
 def _done(server, request: dict, descriptors: list[int]) -> dict:
     do = request.pop("do")
     if do == "run":
+        server.settled = False
         return {"problem": server.run(request["source"])}
     if do == "fork":
-        gc.freeze()  # the child's collector passes over what is there, so that the pages stay shared
+        if not server.settled:
+            settle()
+            server.settled = True
         try:
             return {"pid": server.fork(request, descriptors)}
         except RuntimeError as error:  # the sandbox's
             return {"problem": str(error)}
     return _ended(request["pid"])
+
+
+def settle() -> None:
+    """Make forks of this process cheap: their collector passes over what is there, so that pages stay shared; and few pages."""
+    gc.freeze()
+    system_calls.use_huge_pages()
 
 
 def _ended(pid: int) -> dict:
@@ -162,7 +175,7 @@ def grow(control: socket.socket) -> None:
     """The stem: import what lessons import, and fork warm processes until the other side hangs up."""
     for name in IMPORTS:
         importlib.import_module(name)
-    gc.freeze()
+    settle()
     for request, descriptors in _requests(control):
         if request["do"] == "end":
             frames.send(control, _ended(request["pid"]))
