@@ -42,8 +42,6 @@ class Lesson:
 class _Learner:
     """Runs the unsolved lesson in IPython's shell; forks for each answer."""
 
-    settled = False  # for forks, since the last cell
-
     def __init__(self):
         from IPython.core.interactiveshell import InteractiveShell
         from traitlets.config import Config
@@ -95,8 +93,6 @@ def _is_python(source: str) -> bool:
 class _Judge:
     """Runs the solved lesson; forks for each verdict."""
 
-    settled = False
-
     def __init__(self):
         self.lesson = Lesson()
 
@@ -146,23 +142,14 @@ def _requests(control: socket.socket) -> Iterator[tuple[dict, list[int]]]:
 def _done(server, request: dict, descriptors: list[int]) -> dict:
     do = request.pop("do")
     if do == "run":
-        server.settled = False
         return {"problem": server.run(request["source"])}
     if do == "fork":
-        if not server.settled:
-            settle()
-            server.settled = True
+        gc.freeze()  # the child's collector passes over what is there, so that the pages stay shared
         try:
             return {"pid": server.fork(request, descriptors)}
         except RuntimeError as error:  # the sandbox's
             return {"problem": str(error)}
     return _ended(request["pid"])
-
-
-def settle() -> None:
-    """Make forks of this process cheap: their collector passes over what is there, so that pages stay shared; and few pages."""
-    gc.freeze()
-    system_calls.use_huge_pages()
 
 
 def _ended(pid: int) -> dict:
@@ -175,7 +162,8 @@ def grow(control: socket.socket) -> None:
     """The stem: import what lessons import, and fork warm processes until the other side hangs up."""
     for name in IMPORTS:
         importlib.import_module(name)
-    settle()
+    gc.freeze()
+    system_calls.use_huge_pages()  # here only: warm processes that did the same would share less with each other
     for request, descriptors in _requests(control):
         if request["do"] == "end":
             frames.send(control, _ended(request["pid"]))
