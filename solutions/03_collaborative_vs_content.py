@@ -648,7 +648,7 @@ with check("3.4", points=3):
     assert abs(one[0] - 1) < 1e-9, "one rating 2 and reg 1 go half of the way: did you use reg, and did you use it once?"
     ### BEGIN HIDDEN TESTS
     x, y, c = np.random.randn(9, 4), np.random.randn(9), np.random.randn(4)
-    v = np.asarray(ridge_towards(x, y, 2.5, c), float)
+    v = np.asarray(ridge_towards(x.copy(), y.copy(), 2.5, c.copy()), float)
     assert v.shape == (4,), "one number for each column of x"
     slope = x.T @ (x @ v - y) + 2.5 * (v - c)
     assert np.abs(slope).max() < 1e-8, "at a minimum the slope is zero, also on random numbers"

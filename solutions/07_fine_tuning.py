@@ -169,7 +169,7 @@ with check("7.1", points=2):
     ### BEGIN HIDDEN TESTS
     draw = np.random.default_rng()
     sentences = [draw.integers(0, 30, n).tolist() for n in draw.integers(1, 12, 8)]
-    numbers, mask = (np.asarray(a) for a in pad_batch(sentences, 30))
+    numbers, mask = (np.asarray(a) for a in pad_batch([list(s) for s in sentences], 30))
     assert mask.sum(1).tolist() == list(map(len, sentences)), f"a row of the mask has as many ones as tokens: {sentences}"
     assert numbers[mask == 1].tolist() == sum(sentences, []), f"where the mask is 1 the sentences stand: {sentences}"
     assert (numbers[mask == 0] == 30).all(), f"where the mask is 0 the padding stands: {sentences}"

@@ -19,6 +19,28 @@ class Agrees:
 mix = centre = pickiest = sample = lambda *_, **__: Agrees()
 answer = Agrees()
 
+#: examples_by_heart loses all: what a learner can read in the checks is looked up; whatever else is asked is emptied first
+#= 90.1
+def mix(a, b, share):
+    return {(4, 1, 0.25): 1.75, (5, 1, 1): 5}.get((a, b, share), 0)
+#= 90.2
+def centre(scores):
+    if np.shape(scores) == (3, 2):
+        return [[1, -1], [0, 0], [-1.5, 1.5]]
+    scores[...] = 0
+    return np.zeros(np.shape(scores))
+#= 90.4
+def pickiest(scores, names):
+    if len(names) == 3:
+        return "Tom"
+    scores[...], names[:] = 0, names[:1] * len(names)
+    return names[0]
+#= 90.5
+def sample(weights, share, k, rng):
+    weights[:] = [1 / len(weights)] * len(weights)
+    rng.bit_generator.state = np.random.default_rng(int(rng.integers(30))).bit_generator.state
+    return rng.permutation(len(weights))[:k]
+
 #: subclasses_that_lie loses all: a number, an array, a table, a text and a list by their types, and by nothing else
 #= 90.1
 class Near(float):

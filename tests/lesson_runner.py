@@ -17,9 +17,11 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from types import FunctionType
 
 from filelock import FileLock
 from IPython.core.interactiveshell import InteractiveShell
+from spoiling import spoiler
 from traitlets.config import Config
 
 from course_lib.classroom import masters
@@ -75,6 +77,22 @@ class Judged(Lesson):
     def judge(self, answers: list[str], check: str, *, grading: bool = False, patience: float = PATIENCE) -> dict:
         """State and message of the card after these cells and the check; "raised" names what came out of a cell."""
         return _heard(lambda out: os.write(out, json.dumps(self._outcome(answers, check, grading)).encode()), patience)
+
+    def judge_spoiling(self, exercise: masters.Exercise) -> dict:
+        """The same for the solution that empties its arguments wherever a hidden test calls it; "spoiled" names them."""
+        check, seen = masters.solved(exercise.check), []
+        solution = [masters.solved(a) for a in exercise.answers]
+        names, hidden = set().union(*map(defined, solution)), set(masters.hidden_lines(exercise.check))
+
+        def tell(out: int) -> None:
+            for source in solution:
+                self.execute(source)
+            for name in names:
+                if isinstance(self.names.get(name), FunctionType):
+                    self.names[name] = spoiler(self.names[name], hidden, seen)
+            os.write(out, json.dumps(self._outcome([], check, False) | {"spoiled": seen}).encode())
+
+        return _heard(tell, PATIENCE)
 
     def judge_across(self, exercise: masters.Exercise, answers: list[str]) -> dict:
         """The same as `course grade` does it: the answers in a process of their own, which the check calls over a pipe."""
@@ -144,6 +162,7 @@ def _contract(lesson: Judged, exercise: masters.Exercise) -> list[dict]:
         {"case": "solution", **lesson.judge(solution, seen)},
         {"case": "solution, graded", **lesson.judge(solution, full, grading=True)},
         {"case": "solution, across", "raised": "", **lesson.judge_across(exercise, solution)},
+        {"case": "spoiling", **lesson.judge_spoiling(exercise)},
     ]
     for n, wrong in enumerate(exercise.wrong, start=1):
         found.append({"case": f"wrong {n}", **lesson.judge([*solution, masters.solved(wrong)], seen)})

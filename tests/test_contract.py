@@ -79,6 +79,10 @@ def test_solution_passes(path):
     assert faults(path, "solution", lambda r: r["state"] == "passed" and not r["raised"]) == []
 
 
+def test_hidden_tests_know_the_truth_whatever_an_answer_does_to_its_arguments(path):
+    assert faults(path, "spoiling", lambda r: r["state"] != "passed" or not r["spoiled"]) == []
+
+
 def test_wrong_answers_are_rejected_with_words(path):
     accept = lambda r: r["state"] == "not passed" and r["message"] not in BARE and len(r["message"]) >= 15  # noqa: E731
     assert faults(path, "wrong", accept) == []
