@@ -40,14 +40,14 @@ lint: $(READY)  ## ruff on the library, tests, masters and notebooks
 	$(BIN)/ruff format --check .
 
 unit: data promtool nbgrader  ## tests of the library and of every promise
-	PYTHONPATH=tests/offline $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
+	PYTHONPATH=tests/offline $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 notebooks: data  ## nbval on every solved and every unsolved lesson
-	COURSE_PROGRESS=off HF_HUB_OFFLINE=1 PYTHONPATH=tests/offline $(BIN)/python -m pytest --nbval --nbval-cell-timeout=300 -n $(JOBS) --dist loadfile --no-loadscope-reorder solutions lessons
+	COURSE_PROGRESS=off HF_HUB_OFFLINE=1 PYTHONPATH=tests/offline $(BIN)/python -m pytest --nbval --nbval-cell-timeout=300 -n $(JOBS) --dist loadfile solutions lessons
 
 test: lint data promtool nbgrader  ## prove everything: lint, build check, unit tests, every notebook
 	$(BIN)/course build --check
-	COURSE_PROGRESS=off HF_HUB_OFFLINE=1 PYTHONPATH=tests/offline $(BIN)/python -m pytest --nbval --nbval-cell-timeout=300 -n $(JOBS) --dist loadfile --no-loadscope-reorder tests solutions lessons
+	COURSE_PROGRESS=off HF_HUB_OFFLINE=1 PYTHONPATH=tests/offline $(BIN)/python -m pytest --nbval --nbval-cell-timeout=300 -n $(JOBS) --dist loadfile tests solutions lessons
 
 build: data  ## masters (solutions/*.py) into notebooks, what changed only
 	$(BIN)/course build --jobs $(JOBS)

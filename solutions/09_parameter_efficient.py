@@ -309,10 +309,12 @@ with check("9.2", points=4), torch.no_grad():
     )
     ### BEGIN HIDDEN TESTS
     draw = torch.Generator().manual_seed(int(np.random.default_rng().integers(2**31)))
-    wide = LoRALinear(nn.Linear(7, 5), rank=3, alpha=6)
-    wide.b.copy_(torch.randn(5, 3, generator=draw))
+    resting, a, b = nn.Linear(7, 5), torch.randn(3, 7, generator=draw), torch.randn(5, 3, generator=draw)
     batch = torch.randn(4, 2, 7, generator=draw)
-    truth = batch @ (wide.base.weight + 2 * wide.b @ wide.a).T + wide.base.bias
+    truth = batch @ (resting.weight + 2 * b @ a).T + resting.bias
+    wide = LoRALinear(resting, rank=3, alpha=6)
+    wide.a.copy_(a)
+    wide.b.copy_(b)
     assert np.allclose(wide(batch), truth, atol=1e-5), "random numbers, (batch, time, in): another result than W + 2 B A gives"
     assert np.allclose(wide.merged()(batch), truth, atol=1e-5), "merged, random numbers: another result than W + 2 B A gives"
     ### END HIDDEN TESTS

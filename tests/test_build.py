@@ -1,7 +1,10 @@
 """Masters become two notebooks: what is dropped, what stands in for it, and what makes a notebook stale."""
 
+import asyncio
 import json
+import time
 from pathlib import Path
+from queue import Empty
 
 import pytest
 
@@ -204,6 +207,28 @@ def test_tidy_drops_live_widgets_and_joins_streams():
     streams = [{"output_type": "stream", "name": "stdout", "text": t} for t in ("a\n", "b\n")]
     assert kernel.tidy([*streams, view, returned], "x", 1) == [{"output_type": "stream", "name": "stdout", "text": "a\nb\n"}]
     assert len(kernel.tidy([returned], "x", 1)) == 1
+
+
+def test_a_reply_that_the_client_was_not_told_of_is_found_by_looking_again():
+    asked = []
+
+    async def untold(timeout):
+        asked.append(timeout)
+        if len(asked) < 3:
+            raise Empty
+        return "the reply"
+
+    async def silent(timeout):
+        await asyncio.sleep(timeout)
+        raise Empty
+
+    assert asyncio.run(kernel.looking_again(untold)(timeout=300)) == "the reply" and asked == [kernel.LOOK] * 3
+    asked.clear()
+    assert asyncio.run(kernel.looking_again(untold)()) == "the reply"
+    start = time.monotonic()
+    with pytest.raises(Empty):
+        asyncio.run(kernel.looking_again(silent)(timeout=1.2 * kernel.LOOK))
+    assert 1.2 * kernel.LOOK <= time.monotonic() - start < 10
 
 
 def test_every_notebook_is_the_one_that_its_master_asks_for():

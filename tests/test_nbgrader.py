@@ -91,7 +91,7 @@ def marks(course, run, released):
         path.parent.mkdir(parents=True)
         path.write_text(handed_in(course, name, exercises), encoding="utf-8")
     for name in GRADED:
-        run("-m", "nbgrader", "autograde", name, "--Execute.timeout=60")  # the wait that its configuration explains
+        run("-m", "nbgrader", "autograde", name, "--Execute.timeout=60")  # a wait for nothing ends, see its configuration
     run("-m", "nbgrader", "export", "--to", "grades.csv")
     with open(course / "grades.csv", encoding="utf-8", newline="") as file:
         return {(row["student_id"], row["assignment"]): row for row in csv.DictReader(file)}

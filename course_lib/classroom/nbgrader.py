@@ -17,8 +17,8 @@ import os
 
 c = get_config()
 c.CourseDirectory.course_id = "course_lib"
-# Seconds for a cell. The 30 that nbgrader allows are short on a busy computer; many are wasted where its client, once in a
-# dozen runs, waits them all out behind a cell with a slider (then it interrupts and goes on: no points are lost).
+# Seconds for a cell. The 30 that nbgrader allows are short on a busy computer; many more are wasted where its client misses
+# the reply of a cell with a slider: it waits all of them out, finds the reply and goes on. No points are lost.
 c.Execute.timeout = 120
 os.environ["COURSE_GRADING"] = "1"  # a check that does not pass raises: nbgrader looks for errors
 os.environ["COURSE_PROGRESS"] = "off"
