@@ -142,9 +142,9 @@ with check("0.1", points=2):
     ### BEGIN HIDDEN TESTS
     draw = np.random.default_rng()
     for _ in range(20):
-        values, known, k = draw.integers(-4, 5, 12), set(draw.integers(0, 12, 3).tolist()), int(draw.integers(1, 12))
+        values, known, k = draw.integers(-4, 5, 12), draw.integers(0, 12, 3).tolist(), int(draw.integers(1, 12))
         expected = [int(i) for i in np.argsort(-values, kind="stable") if int(i) not in known][:k]
-        found = [int(i) for i in best_unseen(values if k % 2 else values.tolist(), known, k)]
+        found = [int(i) for i in best_unseen(values if k % 2 else values.tolist(), list(known), k)]
         assert found == expected, f"scores {values.tolist()}, seen {sorted(known)}, k {k}: expected {expected}"
     ### END HIDDEN TESTS
 
@@ -400,6 +400,8 @@ with check("0.2", points=3):
         "an imported name is made; an attribute is not a name"
     )
     assert list(undefined_names("def f(x):\n    return x * y")) == ["y"], "an argument is made by the function's first line"
+    assert list(undefined_names("def f():\n    pass\nf()")) == [], "`def f` makes the name f"
+    assert list(undefined_names("import math as m\nm.pi")) == [], "`import … as m` makes the name m"
     assert list(undefined_names("try:\n    1 / 0\nexcept OSError as e:\n    print(e)")) == [], (
         "`except … as e` makes the name e"
     )

@@ -28,7 +28,8 @@ def class_of() -> list[Submission]:
 
 
 def test_a_cluster_gives_the_marks_of_one_machine(master, tmp_path):
-    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
+    workers = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "local_directory": str(tmp_path / "workers")}
+    with LocalCluster(**workers, dashboard_address=None) as cluster:
         journal = Journal(tmp_path / "shared.jsonl")
         shared = grade_on(
             cluster.scheduler_address, class_of(), masters={NAME: master}, journal=journal, rules=Rules(seconds=5)
