@@ -124,16 +124,20 @@ def shrunk_similarity(a, b, shrinkage):
 # %% nbgrader={"schema_version": 3, "grade_id": "03-1-check", "points": 2, "solution": false, "grade": true, "locked": true, "task": false}
 with check("3.1", points=2):
     nan = np.nan
-    assert abs(shrunk_similarity([1, 2], [2, 4], 0) - 1) < 1e-9, "equal directions without shrinkage have similarity 1"
-    assert abs(shrunk_similarity([1, 0, nan], [1, 0, 9], 0) - 1) < 1e-9, (
+    assert abs(shrunk_similarity([1, 2], [2, 4], 0) - 1) < 1e-6, "equal directions without shrinkage have similarity 1"
+    assert abs(shrunk_similarity([1, 0, nan], [1, 0, 9], 0) - 1) < 1e-6, (
         "a place that only one of the two has must not count, not in the root below either"
     )
-    assert abs(shrunk_similarity([1, nan, nan], [2, 5, nan], 1) - 0.5) < 1e-9, (
+    assert abs(shrunk_similarity([1, nan, nan], [2, 5, nan], 1) - 0.5) < 1e-6, (
         "one common rating and shrinkage 1 keep 1 / (1 + 1): n counts the common places only"
     )
-    assert abs(shrunk_similarity([1, 2, 3], [1, 2, 3], 1) - 0.75) < 1e-9, (
+    assert abs(shrunk_similarity([1, 2, 3], [1, 2, 3], 1) - 0.75) < 1e-6, (
         "three common ratings and shrinkage 1 keep 3 / (3 + 1), not 1 / (1 + 1) and not all"
     )
+    assert abs(shrunk_similarity([1, 0], [1, 0], 1) - 2 / 3) < 1e-6, (
+        "a deviation of 0 is a rating, too: two common ones keep 2 / (2 + 1)"
+    )
+    assert abs(shrunk_similarity([1, 2], [-1, -2], 0) + 1) < 1e-6, "opposite tastes have similarity -1: keep the sign"
     assert shrunk_similarity([1, nan], [nan, 1], 2) == 0, "nothing in common: similarity 0, without a division by zero"
     assert shrunk_similarity([0, 0], [1, 2], 2) == 0, "someone without any deviation is similar to nobody: 0"
     ### BEGIN HIDDEN TESTS
@@ -141,7 +145,7 @@ with check("3.1", points=2):
     a[:9], b[-7:] = nan, nan
     x, y = a[9:33], b[9:33]
     expected = np.sum(x * y) / np.sqrt(np.sum(x**2)) / np.sqrt(np.sum(y**2)) * 24 / 29
-    assert abs(shrunk_similarity(list(a), list(b), 5) - expected) < 1e-9, "on random deviations with gaps the value is wrong"
+    assert abs(shrunk_similarity(list(a), list(b), 5) - expected) < 1e-6, "on random deviations with gaps the value is wrong"
     ### END HIDDEN TESTS
 
 
@@ -254,16 +258,16 @@ def neighbour_rating(base, similarities, deviations, k):
 
 # %% nbgrader={"schema_version": 3, "grade_id": "03-2-check", "points": 2, "solution": false, "grade": true, "locked": true, "task": false}
 with check("3.2", points=2):
-    assert abs(neighbour_rating(3, [0.1, 0.1], [1, 1], 2) - 4) < 1e-9, (
+    assert abs(neighbour_rating(3, [0.1, 0.1], [1, 1], 2) - 4) < 1e-6, (
         "if all neighbours say one star more, so do you: divide by the sum of the similarities"
     )
-    assert abs(neighbour_rating(3, [0.9, 0.3], [1, -1], 2) - 3.5) < 1e-9, (
+    assert abs(neighbour_rating(3, [0.9, 0.3], [1, -1], 2) - 3.5) < 1e-6, (
         "(0.9·1 − 0.3·1) / (0.9 + 0.3) = 0.5: the nearer neighbour weighs more"
     )
-    assert abs(neighbour_rating(3, [0.2, 0.9, 0.5], [2, 1, 1], 2) - 4) < 1e-9, (
+    assert abs(neighbour_rating(3, [0.2, 0.9, 0.5], [2, 1, 1], 2) - 4) < 1e-6, (
         "only the k nearest have a vote, wherever they stand"
     )
-    assert abs(neighbour_rating(3, [0.5, -0.5], [1, 1], 2) - 4) < 1e-9, (
+    assert abs(neighbour_rating(3, [0.5, -0.5], [1, 1], 2) - 4) < 1e-6, (
         "a negative similarity has no vote, or the weights may cancel"
     )
     assert neighbour_rating(3, [0, 0], [1, 1], 2) == 3, "without a voter, the base is all we know"
@@ -273,7 +277,7 @@ with check("3.2", points=2):
     best = sorted(range(30), key=lambda j: -s[j])[:7]
     best = [j for j in best if s[j] > 0]
     expected = 2.5 + sum(s[j] * d[j] for j in best) / sum(s[j] for j in best)
-    assert abs(neighbour_rating(2.5, list(s), list(d), 7) - expected) < 1e-9, "on random neighbours the value is wrong"
+    assert abs(neighbour_rating(2.5, list(s), list(d), 7) - expected) < 1e-6, "on random neighbours the value is wrong"
     ### END HIDDEN TESTS
 
 
@@ -382,7 +386,7 @@ with check("3.3", points=3):
     rare = np.array([[1.0, 0], [1, 0], [1, 0], [0, 1]])
     both = content_scores(rare, [0, 3], [5, 5], 3)
     assert both[3] > both[1], "centre the films of the profile too: of two loved films, the rarer kind says more about her"
-    assert abs(np.sum(both)) < 1e-9, "centre the films that you score too: an average film gets the score 0"
+    assert abs(np.sum(np.asarray(both))) < 1e-5, "centre the films that you score too: an average film gets the score 0"
     ### BEGIN HIDDEN TESTS
     v = np.random.randn(12, 5)
     pick, given = [3, 7, 8], np.random.rand(3) * 4 + 1
@@ -390,7 +394,7 @@ with check("3.3", points=3):
     expected = [
         sum((g - 2.5) * np.dot(v[j] - middle, v[i] - middle) for j, g in zip(pick, given, strict=True)) for i in range(12)
     ]
-    assert np.allclose(content_scores(v, pick, list(given), 2.5), expected), "on random vectors the scores are wrong"
+    assert np.allclose(content_scores(v, pick, list(given), 2.5), expected, atol=1e-4), "on random vectors the scores are wrong"
     ### END HIDDEN TESTS
 
 
@@ -644,14 +648,14 @@ with check("3.4", points=3):
         "ratings that agree with the belief must not move it: fit y − Xc, not y"
     )
     one = np.asarray(ridge_towards(np.array([[1.0, 0]]), np.array([2.0]), 1.0, np.zeros(2)), float)
-    assert abs(one[1]) < 1e-9, "a rating that does not touch the second number must leave it: add reg on the diagonal only"
-    assert abs(one[0] - 1) < 1e-9, "one rating 2 and reg 1 go half of the way: did you use reg, and did you use it once?"
+    assert abs(one[1]) < 1e-6, "a rating that does not touch the second number must leave it: add reg on the diagonal only"
+    assert abs(one[0] - 1) < 1e-6, "one rating 2 and reg 1 go half of the way: did you use reg, and did you use it once?"
     ### BEGIN HIDDEN TESTS
     x, y, c = np.random.randn(9, 4), np.random.randn(9), np.random.randn(4)
     v = np.asarray(ridge_towards(x.copy(), y.copy(), 2.5, c.copy()), float)
     assert v.shape == (4,), "one number for each column of x"
     slope = x.T @ (x @ v - y) + 2.5 * (v - c)
-    assert np.abs(slope).max() < 1e-8, "at a minimum the slope is zero, also on random numbers"
+    assert np.abs(slope).max() < 1e-3, "at a minimum the slope is zero, also on random numbers"
     ### END HIDDEN TESTS
 
 

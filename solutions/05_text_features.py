@@ -484,8 +484,10 @@ with check("5.3", points=2):
     hidden, length = torch.randn(4, 7, 5), torch.randint(1, 7, (4,))
     mask = (torch.arange(7) < length[:, None]).long()
     expected = torch.stack([hidden[i, : length[i]].mean(0) for i in range(4)])
-    assert torch.allclose(mean_pool(hidden, mask), expected, atol=1e-5), "on random batches the means are wrong"
-    assert torch.allclose(mean_pool(hidden, mask.bool()), expected, atol=1e-5), "a mask of True and False must work, too"
+    assert torch.allclose(mean_pool(hidden, mask).float(), expected, atol=1e-5), "on random batches the means are wrong"
+    assert torch.allclose(mean_pool(hidden, mask.bool()).float(), expected, atol=1e-5), (
+        "a mask of True and False must work, too"
+    )
     ### END HIDDEN TESTS
 
 

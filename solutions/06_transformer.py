@@ -239,7 +239,7 @@ with check("6.2", points=3):
     )
     assert np.allclose(np.sum(np.asarray(shares), -1), 1), "rows must add up to 1: mask before the softmax, not after it"
     assert np.allclose(shares[0, 0, 0], [0.5, 0.5, 0]), "two tokens with equal scores share equally"
-    uneven = torch.tensor([0.0, 1.0, 2.0]).expand(2, 1, 3, 3)
+    uneven = torch.tensor([0.0, 1.0, 2.0]).expand(2, 1, 3, 3).clone()
     shares = masked_weights(uneven, torch.tensor([[1, 1, 0], [1, 1, 1]]))
     assert np.allclose(shares[0, 0, 0], [0.2689, 0.7311, 0], atol=1e-3), "the scores still count among the real tokens"
     assert np.allclose(shares[1, 0, 0], [0.09, 0.2447, 0.6652], atol=1e-3), "each text has its own mask"
@@ -653,7 +653,7 @@ with check("6.4", points=3):
     draw = np.random.default_rng()
     z, y = draw.normal(size=(3, 5, 7)), draw.integers(0, 7, (3, 5))
     y[draw.random((3, 5)) < 0.6] = -100
-    y[0, 0], y[2, 4] = 6, -100
+    y[0, 0], y[1, 1], y[2, 4] = 6, 0, -100
     p = np.exp(z) / np.exp(z).sum(-1, keepdims=True)
     truth = -np.mean([np.log(p[i, j, y[i, j]]) for i in range(3) for j in range(5) if y[i, j] >= 0])
     assert abs(float(masked_loss(torch.tensor(z), torch.tensor(y))) - truth) < 1e-6, (
