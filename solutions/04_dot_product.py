@@ -654,7 +654,7 @@ with check("4.3", points=4):
     V, rated, r, reg = draw.normal(size=(9, 3)), draw.permutation(9)[:6], draw.normal(size=6), float(draw.uniform(0.01, 0.5))
     x = np.asarray(half_step(V.copy(), rated.copy(), r.copy(), reg), dtype=float)
     slope = V[rated].T @ (V[rated] @ x - r) + reg * 6 * x
-    assert np.abs(slope).max() < 1e-6, (
+    assert np.abs(slope).max() < 1e-4, (
         f"on random films the slope at your x is {np.abs(slope).max():.2g}, at the minimum it is 0"
     )
     ### END HIDDEN TESTS
