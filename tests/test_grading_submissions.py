@@ -133,6 +133,16 @@ def test_files_of_one_name_from_several_folders_are_their_folders(tmp_path):
     assert found(*tmp_path.rglob("*.ipynb")) == found(*tmp_path.iterdir()) == [("jun", DOT), ("kai", DOT), ("mei", DOT)]
 
 
+@pytest.mark.parametrize("before", ["Copy of ", "Copy of Copy of ", "Kopie von ", "copie de "])
+def test_copy_of_is_nobodys_name(tmp_path, before):
+    for name in ("mei", "jun"):
+        (tmp_path / f"{name}.zip").write_bytes(zipped({f"{before}04_dot_product.ipynb": EMPTY}))
+        put(tmp_path / "folders" / name, {f"{before}04_dot_product (1).ipynb": EMPTY})
+    assert found(*tmp_path.glob("*.zip")) == found(*(tmp_path / "folders").iterdir()) == [("jun", DOT), ("mei", DOT)]
+    put(tmp_path / "flat", {f"{before}04_dot_product - Dana.ipynb": EMPTY, f"{before}mei__04_dot_product.ipynb": EMPTY})
+    assert found(tmp_path / "flat") == [("Dana", DOT), ("mei", DOT)]
+
+
 def test_a_folder_around_the_whole_class_is_nobody(tmp_path):
     put(tmp_path / "given", {"autumn/mei/04_dot_product.ipynb": EMPTY, "autumn/jun/04_dot_product.ipynb": EMPTY})
     assert found(tmp_path / "given") == [("jun", DOT), ("mei", DOT)]

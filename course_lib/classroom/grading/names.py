@@ -18,6 +18,7 @@ MOODLE = re.compile(r"^(?P<name>.+?)_(?P<number>\d+)_assignsubmission_file_?(?P<
 CANVAS = re.compile(r"^(?P<name>[^_]+)(?:_LATE)?_(?P<number>\d+)_(?P<attempt>\d+)_(?P<file>.+)$", re.DOTALL)
 BRANCH = re.compile(r"-(main|master|[0-9a-f]{40})$")  # what GitHub adds to a repository's name in a zip file
 COPY = re.compile(r"(?:\s*\((\d{1,4})\)|-(\d{1,4})|[-_ ]+copy\s*\d*)$", re.IGNORECASE)
+COPY_OF = re.compile(r"^(?:(?:copy|kopie|copie|copia)[-_ ]+(?:of|von|de|di)[-_ ]+)+", re.IGNORECASE)  # Colab's and Drive's
 NUMBERED = re.compile(
     r"^(?:(?:lesson|exercises?|ex|homework|hw|assignment|week|sheet|unit)[\W_]*)?0*(\d{1,2})(?![^\W_])[\W_]*", re.IGNORECASE
 )
@@ -148,8 +149,8 @@ def of_root(names: Iterable[str], lessons: Sequence[str]) -> Owner:
 
 
 def stem(name: str) -> str:
-    """A file's name without .ipynb or .zip."""
-    return re.sub(r"\.(ipynb|zip)$", "", name, flags=re.IGNORECASE)
+    """A file's name without .ipynb or .zip, and without the "Copy of" that a shared drive puts before it."""
+    return COPY_OF.sub("", re.sub(r"\.(ipynb|zip)$", "", name, flags=re.IGNORECASE))
 
 
 def safe(name: str) -> str:
