@@ -106,6 +106,18 @@ def test_canvas_gets_the_columns_it_takes(canvas):
     assert [note[:30] for note in book.notes] == ["2 answers in words have no poi", "2 of the roster handed in noth"]
 
 
+def test_a_grade_that_a_teacher_gave_in_canvas_stays_where_nothing_was_handed_in(canvas):
+    title = "90 small things (78)"
+    header, *lines = csv.reader(io.StringIO(CANVAS, newline=""))
+    for line in lines:
+        if line[1:2] in (["101"], ["102"]):
+            line[header.index(title)] = "7"
+    with canvas.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([header, *lines])
+    found = rows(canvas_csv([graded("ann")], canvas).files["gradebook.csv"])
+    assert {row["ID"]: row[title] for row in found if row["ID"]} == {"101": "0.1", "102": "7", "103": "", "104": ""}
+
+
 @pytest.mark.parametrize("title", ["4 Dot Product (77)", "04_dot_product", "dot product (5)", "4. Dot product (77)"])
 def test_canvas_finds_the_assignment_by_the_lessons_name(title, canvas):
     canvas.write_text(CANVAS.replace("4 Dot Product (77)", title), encoding="utf-8")

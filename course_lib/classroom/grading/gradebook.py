@@ -94,11 +94,12 @@ def canvas_csv(graded: Sequence[Graded], roster: Path | None = None) -> Gradeboo
 
     roster: Canvas's own export of the gradebook. Learners are found in it by ID, by login, or by name in either order; an
     assignment is a lesson's where its title is the lesson's file name, with or without the number. Without a roster there
-    are names only, and Canvas asks whose they are. Students who handed in nothing keep what Canvas has.
+    are names only, and Canvas asks whose they are. Who handed in nothing keeps the grade of the export: an empty cell would
+    erase what Canvas has.
     Raises TableError.
     """
     marks = _marks(graded)
-    book = _canvas_roster(roster) if roster else _Roster(list(CANVAS), {}, [])
+    book = _canvas_roster(roster) if roster else _Roster(list(CANVAS), {}, [], [])
     matched, strangers = _match(marks.learners, book)
     columns = {
         lesson: book.assignments.get(_fold(lesson)) or book.assignments.get(_fold(lesson[3:])) for lesson in marks.possible
@@ -106,9 +107,10 @@ def canvas_csv(graded: Sequence[Graded], roster: Path | None = None) -> Gradeboo
     width = len(book.header)
     points = [column[1] if column else number(marks.possible[lesson]) for lesson, column in columns.items()]
     rows: list[list] = [["    Points Possible", *[""] * (width - 1), *points]]
-    known = [(row, matched.get(position, "")) for position, row in enumerate(book.rows)]
-    for row, learner in known + [([name] + [""] * (width - 1), name) for name in strangers]:
-        rows.append(row + [marks.earned.get((learner, lesson), "") for lesson in columns])
+    titles = {lesson: column[0] if column else "" for lesson, column in columns.items()}
+    known = [(row, matched.get(position, ""), book.held[position]) for position, row in enumerate(book.rows)]
+    for row, learner, held in known + [([name] + [""] * (width - 1), name, {}) for name in strangers]:
+        rows.append(row + [marks.earned.get((learner, lesson), held.get(titles[lesson], "")) for lesson in columns])
     header = book.header + [cell(column[0] if column else lesson) for lesson, column in columns.items()]
     notes = [*marks.notes, *_canvas_notes(roster, marks, columns, strangers, len(book.rows) - len(matched))]
     return Gradebook({"gradebook.csv": csv_text(header, rows)}, tuple(notes))
@@ -116,11 +118,16 @@ def canvas_csv(graded: Sequence[Graded], roster: Path | None = None) -> Gradeboo
 
 @dataclass(frozen=True)
 class _Roster:
-    """Canvas's export. header, rows: the columns that say who; assignments: folded title → (heading, points possible)."""
+    """Canvas's export.
+
+    header, rows: the columns that say who; assignments: folded title → (heading, points possible); held: grades of each row
+    by heading.
+    """
 
     header: list[str]
     assignments: dict[str, tuple[str, str]]
     rows: list[list[str]]
+    held: list[dict[str, str]]
 
 
 def _canvas_roster(path: Path) -> _Roster:
@@ -130,9 +137,10 @@ def _canvas_roster(path: Path) -> _Roster:
     width = header.index("Section") + 1
     rows = [row + [""] * (len(header) - len(row)) for row in rows]
     possible = next((row for row in rows if row[0].strip() == "Points Possible"), [""] * len(header))
-    students = [row[:width] for row in rows if row is not possible and any(value.strip() for value in row[:width])]
+    students = [row for row in rows if row is not possible and any(value.strip() for value in row[:width])]
     titles = {_fold(NUMBERED.match(title).group(1)): (title, possible[n]) for n, title in enumerate(header) if n >= width}
-    return _Roster(header[:width], titles, students)
+    held = [dict(zip(header[width:], row[width:], strict=False)) for row in students]
+    return _Roster(header[:width], titles, [row[:width] for row in students], held)
 
 
 def _fold(text: str) -> str:
@@ -182,7 +190,7 @@ def _canvas_notes(roster: Path | None, marks: _Marks, columns: Mapping, stranger
     if strangers:
         yield f"not found in the roster, or not for certain; Canvas asks who it is: {', '.join(strangers)}"
     if absent:
-        yield f"{absent} of the roster handed in nothing; their cells are empty, and Canvas keeps what it has"
+        yield f"{absent} of the roster handed in nothing; they keep the grades of that export"
     for lesson, column in columns.items():
         if column is None:
             yield f"{lesson}: no assignment of that name, so Canvas offers to make one"
